@@ -1,0 +1,87 @@
+package v1alpha1
+
+// Condition types. Each is True when things are as they should be; Ready is
+// derived from the others. All carry observedGeneration and follow the kstatus
+// rules (Ready False with a reason while reconciling).
+const (
+	// ConditionReady: the resource does what it exists for. For a VoiceRoom:
+	// people can join now.
+	ConditionReady = "Ready"
+	// ConditionChatReady: the room's group exists at its chat provider.
+	ConditionChatReady = "ChatReady"
+	// ConditionMediaReady: a media pod holds the room.
+	ConditionMediaReady = "MediaReady"
+	// ConditionActivated: the first client was associated; the group turned Valid.
+	// A one-way latch.
+	ConditionActivated = "Activated"
+)
+
+// Condition reasons.
+const (
+	ReasonReady                = "Ready"
+	ReasonPending              = "Pending"
+	ReasonClosed               = "Closed"
+	ReasonAsleep               = "Asleep"
+	ReasonUnclaimed            = "Unclaimed"
+	ReasonGroupCreated         = "GroupCreated"
+	ReasonGroupPending         = "GroupPending"
+	ReasonGroupConflict        = "GroupConflict"
+	ReasonGroupNotFound        = "GroupNotFound"
+	ReasonCapsExceedGroup      = "CapsExceedGroup"
+	ReasonProviderNotFound     = "ProviderNotFound"
+	ReasonProviderNotReady     = "ProviderNotReady"
+	ReasonProviderNotAllowed   = "ProviderNotAllowed"
+	ReasonProviderUnavailable  = "ProviderUnavailable"
+	ReasonProviderDenied       = "ProviderDenied"
+	ReasonPoolNotFound         = "PoolNotFound"
+	ReasonPoolNotAllowed       = "PoolNotAllowed"
+	ReasonPoolExhausted        = "PoolExhausted"
+	ReasonWaitingForPod        = "WaitingForPod"
+	ReasonPodClaimed           = "PodClaimed"
+	ReasonPodUnreachable       = "PodUnreachable"
+	ReasonWaitingForOwner      = "WaitingForOwner"
+	ReasonOwnerAssociated      = "OwnerAssociated"
+	ReasonWarm                 = "Warm"
+	ReasonStarting             = "Starting"
+	ReasonPortsExhausted       = "PortsExhausted"
+	ReasonMaxPodsReached       = "MaxPodsReached"
+	ReasonPodFailed            = "PodFailed"
+	ReasonConnected            = "Connected"
+	ReasonCredentialsNotFound  = "CredentialsNotFound"
+	ReasonRoomNotFound         = "RoomNotFound"
+	ReasonRoleNotAllowed       = "RoleNotAllowed"
+	ReasonGranted              = "Granted"
+	ReasonDenied               = "Denied"
+	ReasonDissolved            = "Dissolved"
+	ReasonDissolveFailed       = "DissolveFailed"
+	ReasonReleasedWithoutOwner = "ReleasedWithoutProvider"
+)
+
+// CloseReason says why a room ended.
+type CloseReason string
+
+// Close reasons.
+const (
+	CloseUnclaimed   CloseReason = "Unclaimed"   // the owner never came
+	CloseEmpty       CloseReason = "Empty"       // nobody was in it for emptyTimeout
+	CloseMaxDuration CloseReason = "MaxDuration" // it was as old as it may become
+	CloseByModerator CloseReason = "ClosedByModerator"
+)
+
+// Labels and annotations.
+const (
+	// LabelPool names the MediaPool of a media pod.
+	LabelPool = "voiceroom.dev/pool"
+	// LabelRoomNamespace, LabelRoomName and LabelRoomUID say which room a claimed
+	// pod holds: owner references cannot cross namespaces.
+	LabelRoomNamespace = "voiceroom.dev/room-namespace"
+	LabelRoomName      = "voiceroom.dev/room-name"
+	LabelRoomUID       = "voiceroom.dev/room-uid"
+	// AnnotationEpoch is the room's epoch that a pod was claimed under.
+	AnnotationEpoch = "voiceroom.dev/epoch"
+	// AnnotationWake, set to a time by the gateway when somebody wants to join a
+	// room that sleeps, makes the operator claim a pod for it again.
+	AnnotationWake = "voiceroom.dev/wake"
+	// Finalizer holds a resource while something outside the cluster belongs to it.
+	Finalizer = "voiceroom.dev/finalizer"
+)

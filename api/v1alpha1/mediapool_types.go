@@ -1,0 +1,162 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// NetworkType says how clients reach a media pod.
+// +kubebuilder:validation:Enum=HostPort
+type NetworkType string
+
+// NetworkHostPort: each pod listens on a port of its node, UDP and TCP.
+const NetworkHostPort NetworkType = "HostPort"
+
+// PortRange is inclusive.
+// +kubebuilder:validation:XValidation:rule="self.min <= self.max",message="min must not exceed max"
+type PortRange struct {
+	// +required
+	// +kubebuilder:validation:Minimum=1024
+	// +kubebuilder:validation:Maximum=65535
+	Min int32 `json:"min"`
+	// +required
+	// +kubebuilder:validation:Minimum=1024
+	// +kubebuilder:validation:Maximum=65535
+	Max int32 `json:"max"`
+}
+
+// PoolNetwork says how clients reach the pool's pods.
+type PoolNetwork struct {
+	// +optional
+	// +kubebuilder:default=HostPort
+	Type NetworkType `json:"type,omitempty"`
+
+	// PortRange: each pod has one port of it, unique in the pool. The pod is named
+	// after it, which is the port's lock.
+	// +optional
+	// +kubebuilder:default={min: 20000, max: 20999}
+	PortRange PortRange `json:"portRange,omitzero"`
+
+	// Advertise are the IP addresses that clients are told, instead of the node's
+	// ExternalIP (else its InternalIP).
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=4
+	// +kubebuilder:validation:items:MaxLength=45
+	// +kubebuilder:validation:XValidation:rule="self.all(a, isIP(a))",message="advertise takes IP addresses"
+	Advertise []string `json:"advertise,omitempty"`
+}
+
+// PodParts are the parts of a media pod that a deployer sets.
+type PodParts struct {
+	// Image of the media server. Defaults to the operator's own version.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Image string `json:"image,omitempty"`
+	// +optional
+	Resources corev1.ResourceRequirements `json:"resources,omitzero"`
+	// +optional
+	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	PriorityClassName string `json:"priorityClassName,omitempty"`
+}
+
+// MediaPoolSpec says how many media pods there are and what they look like.
+// +kubebuilder:validation:XValidation:rule="self.warm <= self.maxPods",message="warm must not exceed maxPods",fieldPath=".warm"
+type MediaPoolSpec struct {
+	// AllowedNamespaces are the namespaces whose rooms may use the pool; "*" is any.
+	// +optional
+	// +listType=set
+	// +kubebuilder:default={"*"}
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	AllowedNamespaces []string `json:"allowedNamespaces,omitempty"`
+
+	// Warm is how many idle pods stay ready.
+	// +optional
+	// +kubebuilder:default=2
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	Warm int32 `json:"warm"`
+
+	// MaxPods bounds idle and claimed pods together.
+	// +optional
+	// +kubebuilder:default=100
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	MaxPods int32 `json:"maxPods,omitempty"`
+
+	// RoomsPerPod: a pod holds one room and is never given another.
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1
+	RoomsPerPod int32 `json:"roomsPerPod,omitempty"`
+
+	// +optional
+	// +kubebuilder:default={}
+	Network PoolNetwork `json:"network,omitzero"`
+
+	// +optional
+	// +kubebuilder:default={}
+	Template PodParts `json:"template,omitzero"`
+}
+
+// MediaPoolStatus counts the pool's pods.
+type MediaPoolStatus struct {
+	// Ready pods are idle and can be claimed.
+	// +optional
+	Ready int32 `json:"ready"`
+	// Assigned pods hold a room.
+	// +optional
+	Assigned int32 `json:"assigned"`
+	// Starting pods are not ready yet.
+	// +optional
+	Starting int32 `json:"starting"`
+	// Selector of the pool's pods, for the scale subresource.
+	// +optional
+	Selector string `json:"selector,omitempty"`
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// MediaPool is where media pods come from.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:subresource:scale:specpath=.spec.warm,statuspath=.status.ready,selectorpath=.status.selector
+// +kubebuilder:resource:scope=Cluster,shortName=mp,categories=voice
+// +kubebuilder:printcolumn:name="Warm",type=integer,JSONPath=`.spec.warm`
+// +kubebuilder:printcolumn:name="Ready",type=integer,JSONPath=`.status.ready`
+// +kubebuilder:printcolumn:name="Assigned",type=integer,JSONPath=`.status.assigned`
+// +kubebuilder:printcolumn:name="Starting",type=integer,JSONPath=`.status.starting`
+// +kubebuilder:printcolumn:name="Max",type=integer,JSONPath=`.spec.maxPods`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Why",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 40",message="the name must be at most 40 characters"
+type MediaPool struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +required
+	Spec MediaPoolSpec `json:"spec"`
+	// +optional
+	Status MediaPoolStatus `json:"status,omitzero"`
+}
+
+// MediaPoolList is a list of MediaPool.
+// +kubebuilder:object:root=true
+type MediaPoolList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []MediaPool `json:"items"`
+}
+
+func init() { SchemeBuilder.Register(&MediaPool{}, &MediaPoolList{}) }
