@@ -146,7 +146,7 @@ const (
 	EventMember   EventType = "member"   // Member: new, or its new value
 	EventLeft     EventType = "left"     // Member: who left; Reason
 	EventMic      EventType = "mic"      // Mic: its new value; Member 0: gone
-	EventRoom     EventType = "room"     // Phase, ActivatedAt, EmptySince, CloseReason
+	EventRoom     EventType = "room"     // Room; when it closed, members and mics are gone with it
 )
 
 // Event is one change of a room.
@@ -186,6 +186,9 @@ func (s *State) Apply(e Event) bool {
 		s.applyMic(*e.Mic)
 	case e.Room != nil:
 		s.Phase, s.ActivatedAt, s.EmptySince, s.CloseReason = e.Room.Phase, e.Room.ActivatedAt, e.Room.EmptySince, e.Room.CloseReason
+		if s.Phase == Closed {
+			s.Members, s.Mics = nil, nil
+		}
 	}
 	return true
 }
@@ -254,7 +257,7 @@ func (s *State) Subject(subject string) (Member, bool) {
 }
 
 // Public is what clients may see of s: no subjects, sessions, bans or deadlines,
-// and only members that entered.
+// and only members that entered (in this epoch or the one before).
 func (s *State) Public() *State {
 	p := s.Clone()
 	p.Settings = s.Settings.public()
@@ -275,7 +278,7 @@ func (e Event) Public() Event {
 		e.Settings = &s
 	}
 	if e.Member != nil {
-		if e.Type == EventMember && !e.Member.visible() {
+		if !e.Member.visible() {
 			e.Member = nil
 		} else {
 			m := e.Member.public()
@@ -285,7 +288,7 @@ func (e Event) Public() Event {
 	return e
 }
 
-func (m Member) visible() bool { return m.Status == Entered || m.Status == Away }
+func (m Member) visible() bool { return m.Status == Entered || m.Status == Away || m.Status == Held }
 
 func (m Member) public() Member {
 	return Member{ID: m.ID, Name: m.Name, Role: m.Role, Status: m.Status, HandAt: m.HandAt, Entered: m.Entered}

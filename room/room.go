@@ -1,0 +1,242 @@
+package room
+
+import (
+	"slices"
+	"time"
+)
+
+// How long places are kept.
+const (
+	ReservationTTL = 60 * time.Second // as long as the room token that goes with it
+	GuestTTL       = 15 * time.Second
+	ConnectTTL     = 20 * time.Second // from the offer to the media connection
+	ConfirmTTL     = 60 * time.Second // from the media connection to Enter
+	AwayTTL        = 30 * time.Second // a lost connection may come back
+	OldLease       = 10 * time.Second // how long the epoch before may still have admitted
+	StopAfter      = 15 * time.Minute // a pod without a lease has stopped itself by then
+)
+
+// GuestPlaces is how many places one address can hold for guests that have not
+// entered.
+const GuestPlaces = 4
+
+// MaxName is the longest display name in bytes.
+const MaxName = 128
+
+// Room is one voice room. It is not safe for concurrent use: one goroutine owns it.
+type Room struct {
+	state State
+	spec  Spec // the newest that was applied
+
+	bySession map[string]uint32 // current sessions and the ones that replace them
+	bySubject map[string]uint32
+	rejoining map[string]rejoin // by session
+	origins   map[uint32]string // of guests
+	kicked    map[string]time.Time
+
+	lease      time.Time // strangers may come in until then
+	strangers  time.Time // and not before: the epoch before may still admit
+	nextMember uint32
+	nextGrant  uint64
+
+	now    time.Time // of the running command
+	events []Event   // of the running command
+}
+
+// rejoin is a session that takes over a member's place once it is associated.
+type rejoin struct {
+	deadline time.Time
+	opened   bool
+	name     string
+}
+
+// New makes a room. With the last known state of the epoch before as seed, every
+// member of it that had entered becomes a held place, and mics, mutes, hands, bans
+// and settings go on.
+func New(id ID, epoch uint64, spec Spec, seed *State, now time.Time) *Room {
+	r := &Room{
+		state:      State{ID: id, Epoch: epoch, Phase: Prepared, Settings: settingsOf(spec)},
+		spec:       spec,
+		bySession:  map[string]uint32{},
+		bySubject:  map[string]uint32{},
+		rejoining:  map[string]rejoin{},
+		origins:    map[uint32]string{},
+		kicked:     map[string]time.Time{},
+		nextMember: 1,
+		nextGrant:  1,
+	}
+	if seed != nil {
+		r.seed(seed, spec, now)
+	}
+	return r
+}
+
+func settingsOf(s Spec) Settings {
+	return Settings{Generation: s.Generation, DisplayName: s.DisplayName, Owner: s.Owner, MaxMembers: s.MaxMembers, MaxMics: s.MaxMics,
+		Access: s.Access, MicPolicy: s.MicPolicy, Moderators: slices.Clone(s.Moderators), Banned: slices.Clone(s.Banned)}
+}
+
+func (r *Room) seed(old *State, spec Spec, now time.Time) {
+	s := &r.state
+	s.ActivatedAt, s.EmptySince, s.Phase = old.ActivatedAt, old.EmptySince, old.Phase
+	if old.Settings.Generation >= spec.Generation {
+		s.Settings = old.Settings // what moderators changed since stays
+	}
+	for _, b := range old.Settings.Banned {
+		if !slices.Contains(s.Settings.Banned, b) {
+			s.Settings.Banned = append(s.Settings.Banned, b)
+		}
+	}
+	deadline := now.Add(StopAfter)
+	for _, m := range old.Members {
+		r.nextMember = max(r.nextMember, m.ID+1)
+		if !m.visible() {
+			continue
+		}
+		m.Status, m.Session, m.Deadline = Held, "", &deadline
+		s.Members = append(s.Members, m)
+		r.bySubject[m.Subject] = m.ID
+	}
+	for _, m := range old.Mics {
+		r.nextGrant = max(r.nextGrant, m.Grant+1)
+		if _, ok := s.Member(m.Member); ok {
+			s.Mics = append(s.Mics, m)
+		}
+	}
+	r.strangers = now.Add(OldLease)
+}
+
+// Do applies one command. It returns the events that it caused, in order, or an
+// *Error; then nothing was changed. The events are the caller's to keep.
+func (r *Room) Do(now time.Time, by Actor, c Command) ([]Event, error) {
+	r.now, r.events = now, nil
+	if err := r.mayRun(c); err != nil {
+		return nil, err
+	}
+	if err := c.apply(r, now, by); err != nil {
+		return nil, err
+	}
+	r.noteEmpty()
+	return r.events, nil
+}
+
+// mayRun refuses what a closed or sealed room no longer does.
+func (r *Room) mayRun(c Command) error {
+	switch r.state.Phase {
+	case Closed:
+		return refuse(RoomClosed, "the room has ended")
+	case Sealed:
+		switch c.(type) {
+		case Lost, Leave, Fail, Tick, Seal, Close:
+		default:
+			return refuse(Moving, "the room has moved to another media pod; ask again")
+		}
+	}
+	return nil
+}
+
+// State returns a copy of the whole state.
+func (r *Room) State() *State { return r.state.Clone() }
+
+// View returns the state itself: to be read only, and only until the next Do.
+func (r *Room) View() *State { return &r.state }
+
+// Knows says whether a session is current, or about to replace one that is. A
+// connection whose session the room does not know is to be closed.
+func (r *Room) Knows(session string) bool {
+	_, ok := r.bySession[session]
+	return ok
+}
+
+// Next is when time alone changes the room: a Tick is due then. Zero: never.
+func (r *Room) Next() time.Time {
+	var next time.Time
+	earlier := func(t time.Time) {
+		if next.IsZero() || t.Before(next) {
+			next = t
+		}
+	}
+	for i := range r.state.Members {
+		if d := r.state.Members[i].Deadline; d != nil {
+			earlier(*d)
+		}
+	}
+	for _, j := range r.rejoining {
+		earlier(j.deadline)
+	}
+	return next
+}
+
+// emit numbers an event and makes the state follow it: a state changes by its
+// events and in no other way.
+func (r *Room) emit(e Event) {
+	e.Epoch, e.Seq, e.Time = r.state.Epoch, r.state.Seq+1, r.now
+	r.state.Apply(e)
+	r.events = append(r.events, e)
+}
+
+func (r *Room) setMember(m Member)     { r.emit(Event{Type: EventMember, Member: &m}) }
+func (r *Room) setSettings(s Settings) { r.emit(Event{Type: EventSettings, Settings: &s}) }
+
+func (r *Room) setSummary(change func(*Summary)) {
+	s := Summary{Phase: r.state.Phase, ActivatedAt: r.state.ActivatedAt, EmptySince: r.state.EmptySince, CloseReason: r.state.CloseReason}
+	change(&s)
+	r.emit(Event{Type: EventRoom, Room: &s})
+}
+
+// noteEmpty keeps EmptySince: since when an activated room has nobody in it.
+func (r *Room) noteEmpty() {
+	s := &r.state
+	empty := s.ActivatedAt != nil && len(s.Members) == 0 && s.Phase != Closed
+	switch {
+	case empty && s.EmptySince == nil:
+		now := r.now
+		r.setSummary(func(s *Summary) { s.EmptySince = &now })
+	case !empty && s.EmptySince != nil && s.Phase != Closed:
+		r.setSummary(func(s *Summary) { s.EmptySince = nil })
+	}
+}
+
+// remove takes a member out, with its microphone.
+func (r *Room) remove(m Member, why Code) {
+	r.dropMic(m.ID, why)
+	delete(r.bySubject, m.Subject)
+	delete(r.origins, m.ID)
+	for s, id := range r.bySession {
+		if id == m.ID {
+			delete(r.bySession, s)
+			delete(r.rejoining, s)
+		}
+	}
+	r.emit(Event{Type: EventLeft, Member: &m, Reason: why})
+	r.unopen(m)
+}
+
+// unopen takes the room back to Prepared when its owner goes before it was activated.
+func (r *Room) unopen(m Member) {
+	if m.Subject == r.spec.Owner && r.state.ActivatedAt == nil && r.state.Phase == Opened {
+		r.setSummary(func(s *Summary) { s.Phase = Prepared })
+	}
+}
+
+// member returns the member that a session belongs to.
+func (r *Room) member(session string) (Member, error) {
+	if id, ok := r.bySession[session]; ok {
+		if m, ok := r.state.Member(id); ok {
+			return m, nil
+		}
+	}
+	return Member{}, refuse(UnknownSession, "this session has ended or was replaced")
+}
+
+// commander returns the entered member that commands.
+func (r *Room) commander(by Actor) (Member, error) {
+	m, err := r.member(by.Session)
+	if err != nil {
+		return m, err
+	}
+	if m.Status != Entered || m.Session != by.Session {
+		return m, refuse(NotEntered, "you have not entered the room")
+	}
+	return m, nil
+}
