@@ -71,8 +71,8 @@ type Group struct {
 // Member is one client that is associated with a group.
 type Member struct {
 	Subject  string
-	Name     string // display name, may be empty
-	JoinedAt time.Time
+	Name     string    // display name, may be empty
+	JoinedAt time.Time // set by the provider
 }
 
 // Message is one chat message of a group.
@@ -81,7 +81,7 @@ type Message struct {
 	Seq    uint64 // strictly increasing within a group; not dense
 	Author string // subject
 	Name   string // the author's display name
-	Text   string // at most MaxText bytes of valid UTF-8
+	Text   string // 1..MaxText bytes of UTF-8; no control characters but tab, newline and return
 	Time   time.Time
 }
 
@@ -113,7 +113,8 @@ type Provider interface {
 	// Group returns a group with its current number of members, or ErrNotFound.
 	Group(ctx context.Context, id string) (Group, error)
 
-	// ListGroups returns every group whose key starts with prefix, in no order.
+	// ListGroups returns every group whose key starts with prefix (all of them if
+	// it is empty), in no order.
 	ListGroups(ctx context.Context, prefix string) ([]Group, error)
 
 	// SetValid latches a group to Valid.
@@ -122,8 +123,8 @@ type Provider interface {
 	// SetLimits replaces the two numbers. Nobody is removed by it.
 	SetLimits(ctx context.Context, id string, limits Limits) error
 
-	// AddMember associates a client with the group. An existing member keeps its
-	// JoinedAt.
+	// AddMember associates a client with the group. JoinedAt of m is ignored: the
+	// provider sets it, and an existing member keeps its own.
 	AddMember(ctx context.Context, id string, m Member) error
 
 	// RemoveMember ends the association. No error if it is not a member.
@@ -137,10 +138,11 @@ type Provider interface {
 	DeleteGroup(ctx context.Context, id string) error
 
 	// Post appends a message; ID, Seq and Time of m are ignored and returned set.
+	// The author need not be a member: callers decide who may speak.
 	Post(ctx context.Context, id string, m Message) (Message, error)
 
 	// History returns up to limit messages with Seq < before (0: the newest), in
-	// ascending order.
+	// ascending order. A back end may forget the oldest.
 	History(ctx context.Context, id string, before uint64, limit int) ([]Message, error)
 
 	// Subscribe calls deliver for every message with Seq > after, in order, until
