@@ -1,0 +1,256 @@
+package transport
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/dtls/v3"
+	"github.com/pion/transport/v5/packetio"
+)
+
+// dtlsQueue bounds the DTLS records that wait for a connection to read them, in bytes.
+const dtlsQueue = 64 << 10
+
+// Conn is one client's connection. Its methods are safe for concurrent use.
+type Conn struct {
+	server  *Server
+	handler Handler
+	offer   *Offer
+	slots   []Slot
+	created time.Time
+	ctx     context.Context // ends with the connection
+	cancel  context.CancelFunc
+
+	// Guarded by server.mu.
+	session           uint64
+	version           int
+	current, previous *credential // previous: until a restart is used
+	flows             []flow
+
+	path      atomic.Pointer[path] // nil until the first check
+	heard     atomic.Int64         // last authenticated check, nanoseconds since created
+	connected atomic.Bool
+	closed    atomic.Bool
+	reason    error // set before closed
+
+	gate   sync.RWMutex // held for reading while a packet is written; see Close
+	shut   bool
+	dtlsIn *packetio.Buffer
+	dtls   atomic.Pointer[dtls.Conn]
+	keys   atomic.Pointer[Keys]
+
+	data data
+	recv receiver
+	rtcp reporter
+}
+
+// Accept registers a client for the offer and returns the answer. The connection waits for the
+// client's first STUN check; whatever becomes of it, h.Closed tells.
+func (s *Server) Accept(offer *Offer, h Handler) (*Conn, []byte, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &Conn{
+		server:  s,
+		handler: h,
+		offer:   offer,
+		slots:   newSlots(offer),
+		created: time.Now(),
+		ctx:     ctx,
+		cancel:  cancel,
+		session: randomSession(),
+		dtlsIn:  packetio.NewBuffer(),
+	}
+	c.dtlsIn.SetLimitSize(dtlsQueue)
+	c.data.init(offer)
+	c.recv.init(offer)
+	c.rtcp.init()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		cancel()
+		return nil, nil, ErrServerClosed
+	}
+	s.conns[c] = struct{}{}
+	s.counters.Accepted.Add(1)
+	return c, c.answer(offer), nil
+}
+
+// newSlots numbers the slots of an offer and draws their SSRCs.
+func newSlots(offer *Offer) []Slot {
+	var slots []Slot
+	seen := map[uint32]bool{0: true}
+	for i := range offer.media {
+		m := &offer.media[i]
+		if !m.slot {
+			continue
+		}
+		ssrc := uint32(0)
+		for seen[ssrc] {
+			ssrc = randomUint32()
+		}
+		seen[ssrc] = true
+		slots = append(slots, Slot{
+			Index: len(slots), MID: m.mid, SSRC: ssrc, PayloadType: m.pt, LevelExt: m.levelExt, NACK: m.nack,
+		})
+	}
+	return slots
+}
+
+// answer draws new ICE credentials and writes the answer with them. server.mu is held.
+func (c *Conn) answer(offer *Offer) []byte {
+	c.current = &credential{conn: c, ufrag: rand.Text()[:16], pwd: rand.Text(), remote: offer.ufrag}
+	c.server.ufrags[c.current.ufrag] = c.current
+	c.version++
+	a := answer{
+		session:     c.session,
+		version:     c.version,
+		ufrag:       c.current.ufrag,
+		pwd:         c.current.pwd,
+		fingerprint: c.server.cfg.Certificate.fingerprint,
+		candidates:  c.server.candidates,
+		slots:       c.slots,
+	}
+	return a.marshal(offer)
+}
+
+// Restart answers an offer that restarts ICE (RFC 8445, section 9): new credentials for the same
+// session. Media goes on over the old path until the client has checked with the new ones.
+func (c *Conn) Restart(offer *Offer) ([]byte, error) {
+	if !c.offer.sameSession(offer) {
+		return nil, ErrRestartChanged
+	}
+	s := c.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.closed.Load() {
+		return nil, ErrClosed
+	}
+	if c.previous != nil { // a restart that no check used: the client has forgotten it
+		delete(s.ufrags, c.current.ufrag)
+	} else {
+		c.previous = c.current
+	}
+	return c.answer(offer), nil
+}
+
+// Slots returns the receiving m-lines in their order. The caller must not change them.
+func (c *Conn) Slots() []Slot { return c.slots }
+
+// HasUplink reports whether the client can send audio.
+func (c *Conn) HasUplink() bool { return c.offer.HasUplink() }
+
+// Remote is the address that is sent to; invalid until the first authenticated check.
+func (c *Conn) Remote() netip.AddrPort {
+	if p := c.path.Load(); p != nil {
+		return p.addr
+	}
+	return netip.AddrPort{}
+}
+
+// SendKeys are the keys that protect RTP to the client. They exist once Handler.Connected is called.
+func (c *Conn) SendKeys() (Keys, error) {
+	k := c.keys.Load()
+	if k == nil {
+		return Keys{}, ErrNotConnected
+	}
+	return *k, nil
+}
+
+// WriteRTP sends one sealed RTP packet, which it does not keep. It never waits: a packet for which
+// the socket has no room is dropped with ErrWouldBlock, and counted.
+func (c *Conn) WriteRTP(packet []byte) error { return c.write(packet) }
+
+// write is the only way onto the network besides STUN responses.
+func (c *Conn) write(packet []byte) error {
+	c.gate.RLock()
+	defer c.gate.RUnlock()
+	if c.shut {
+		return ErrClosed
+	}
+	p := c.path.Load()
+	if p == nil {
+		return ErrNotConnected
+	}
+	return c.server.sent(p.write(packet))
+}
+
+// Close ends the connection. It is idempotent; the first reason is the one that Handler.Closed gets.
+// After Close returns no packet of the connection reaches the network.
+func (c *Conn) Close(reason error) {
+	started, first := c.detach(reason)
+	if first {
+		if d := c.dtls.Load(); d != nil {
+			_ = d.Close() // says close_notify, so that the client need not time out
+		}
+		c.cancel()
+		_ = c.dtlsIn.Close()
+	}
+	c.gate.Lock()
+	c.shut = true
+	c.gate.Unlock()
+	if first && !started {
+		c.server.wg.Go(c.finish)
+	}
+}
+
+// detach takes the connection out of the Server's maps. It reports whether the connection's own
+// goroutine was started, which then calls finish, and whether this was the first call.
+func (c *Conn) detach(reason error) (started, first bool) {
+	s := c.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	started = c.path.Load() != nil
+	if c.closed.Load() {
+		return started, false
+	}
+	c.reason = reason
+	c.closed.Store(true)
+	delete(s.conns, c)
+	delete(s.ufrags, c.current.ufrag)
+	if c.previous != nil {
+		delete(s.ufrags, c.previous.ufrag)
+	}
+	for _, f := range c.flows {
+		delete(s.flows, f.key())
+	}
+	return started, true
+}
+
+// finish tells the handler, as the very last thing that it hears.
+func (c *Conn) finish() {
+	c.recv.stop()
+	c.server.mu.Lock()
+	flows := c.flows
+	c.flows = nil
+	c.server.mu.Unlock()
+	for i := range flows {
+		flows[i].tcp.close()
+	}
+	c.handler.Closed(c.reason)
+}
+
+// Err is the reason the connection ended with, nil while it lives.
+func (c *Conn) Err() error {
+	if !c.closed.Load() {
+		return nil
+	}
+	return c.reason
+}
+
+func randomUint32() uint32 {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return binary.BigEndian.Uint32(b[:])
+}
+
+// randomSession draws an o= session id: 62 bits and never 0 (RFC 9429, section 5.2.1).
+func randomSession() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	return binary.BigEndian.Uint64(b[:])>>2 | 1
+}

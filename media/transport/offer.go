@@ -1,0 +1,349 @@
+package transport
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+	"strings"
+
+	"github.com/pion/sdp/v3"
+)
+
+// Limits of an offer.
+const (
+	// MaxOfferSize is the largest offer that is read, in bytes.
+	MaxOfferSize = 64 << 10
+	// MaxSlots is how many receiving m-lines a session can have; more are rejected in the answer.
+	MaxSlots = 16
+
+	maxMedia              = 128
+	maxMIDLength          = 32
+	defaultMaxMessageSize = 64 << 10 // RFC 8841, section 6.1
+	levelURI              = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+)
+
+// Offer is what this package understands of an SDP offer. It is immutable.
+type Offer struct {
+	media       []mediaLine
+	bundle      bool   // the offer has a BUNDLE group
+	ufrag       string // the client's
+	fingerprint [sha256.Size]byte
+	maxMessage  int // largest data-channel message the client takes, in bytes
+}
+
+// mediaLine is one m-line and the part it was given in the session. A line without a part is
+// rejected in the answer.
+type mediaLine struct {
+	kind, proto, format string // as offered; format is the first
+	mid                 string
+	uplink, slot, data  bool
+
+	// Of audio lines that are accepted.
+	pt          uint8
+	levelExt    uint8 // RFC 6464 extension id, 0: not offered
+	nack        bool
+	reducedRTCP bool
+}
+
+func (m *mediaLine) accepted() bool { return m.uplink || m.slot || m.data }
+
+// HasUplink reports whether the client wants to send audio.
+func (o *Offer) HasUplink() bool {
+	for i := range o.media {
+		if o.media[i].uplink {
+			return true
+		}
+	}
+	return false
+}
+
+// HasData reports whether the client wants a data channel.
+func (o *Offer) HasData() bool {
+	for i := range o.media {
+		if o.media[i].data {
+			return true
+		}
+	}
+	return false
+}
+
+// NumSlots is the number of receiving m-lines that are accepted, at most MaxSlots.
+func (o *Offer) NumSlots() int {
+	n := 0
+	for i := range o.media {
+		if o.media[i].slot {
+			n++
+		}
+	}
+	return n
+}
+
+// ParseOffer reads an SDP offer. The error is an *OfferError.
+//
+// Parts are given out in the order of the m-lines: the first audio line that sends is the uplink,
+// each that receives is a slot (one that does both is both), the first data channel is the data
+// channel. Whatever is left over, video first of all, gets no part.
+func ParseOffer(raw []byte) (*Offer, error) {
+	switch {
+	case len(bytes.TrimSpace(raw)) == 0:
+		return nil, badOffer(OfferEmpty, "the offer is empty")
+	case len(raw) > MaxOfferSize:
+		return nil, badOffer(OfferTooLarge, "the offer has %d bytes; %d are allowed", len(raw), MaxOfferSize)
+	}
+	var session sdp.SessionDescription
+	if err := session.Unmarshal(raw); err != nil {
+		return nil, badOffer(OfferMalformed, "the offer is not SDP: %v", err)
+	}
+	if n := len(session.MediaDescriptions); n > maxMedia {
+		return nil, badOffer(OfferTooManyMedia, "the offer has %d m-lines; %d are allowed", n, maxMedia)
+	}
+	o := &Offer{maxMessage: defaultMaxMessageSize}
+	if err := o.readMedia(&session); err != nil {
+		return nil, err
+	}
+	if err := o.readCredentials(&session); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// readMedia fills o.media and gives each line its part.
+func (o *Offer) readMedia(session *sdp.SessionDescription) error {
+	group, bundled := bundleGroup(session)
+	o.bundle = bundled
+	seen := map[string]bool{}
+	var sawAudio, sawOpus, uplink, data bool
+	slots := 0
+	for i, m := range session.MediaDescriptions {
+		line, err := newMediaLine(m, len(session.MediaDescriptions) > 1)
+		if err != nil {
+			return err
+		}
+		if line.mid != "" && seen[line.mid] {
+			return badOffer(OfferBadMID, "two m-lines have the mid %q", line.mid)
+		}
+		seen[line.mid] = true
+		// Without a BUNDLE group only one m-line can share our one 5-tuple: the first.
+		if usable(m) && (group[line.mid] || !bundled && i == 0) {
+			switch line.kind {
+			case "audio":
+				sawAudio = true
+				if !line.readAudio(m) {
+					break
+				}
+				sawOpus = true
+				sends, receives := direction(m, session)
+				line.uplink = sends && !uplink
+				line.slot = receives && slots < MaxSlots
+				uplink = uplink || line.uplink
+				if line.slot {
+					slots++
+				}
+			case "application":
+				line.data = !data && line.format == "webrtc-datachannel"
+				data = data || line.data
+				o.readMaxMessage(m, line.data)
+			}
+		}
+		o.media = append(o.media, line)
+	}
+	switch {
+	case !sawAudio:
+		return badOffer(OfferNoAudio, "the offer has no audio m-line that can be used")
+	case !sawOpus:
+		return badOffer(OfferNoOpus, "no audio m-line offers Opus over SRTP with rtcp-mux")
+	case !uplink && slots == 0:
+		return badOffer(OfferNoAudio, "no audio m-line of the offer sends or receives")
+	}
+	return nil
+}
+
+func newMediaLine(m *sdp.MediaDescription, several bool) (mediaLine, error) {
+	line := mediaLine{kind: m.MediaName.Media, proto: strings.Join(m.MediaName.Protos, "/"), format: "0"}
+	if len(m.MediaName.Formats) > 0 {
+		line.format = m.MediaName.Formats[0]
+	}
+	line.mid, _ = m.Attribute("mid")
+	if line.mid == "" && several {
+		return line, badOffer(OfferBadMID, "an m-line has no mid")
+	}
+	if len(line.mid) > maxMIDLength || strings.ContainsFunc(line.mid, notToken) {
+		return line, badOffer(OfferBadMID, "a mid is not a token of at most %d characters", maxMIDLength)
+	}
+	return line, nil
+}
+
+// notToken reports whether r may not appear in an SDP token (RFC 8866, section 9).
+func notToken(r rune) bool {
+	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]`, r)
+}
+
+// usable is false for a rejected m-line. A port of 0 with bundle-only is none (RFC 9143, section 6).
+func usable(m *sdp.MediaDescription) bool {
+	_, bundleOnly := m.Attribute("bundle-only")
+	return m.MediaName.Port.Value != 0 || bundleOnly
+}
+
+// bundleGroup returns the mids of the first BUNDLE group.
+func bundleGroup(session *sdp.SessionDescription) (map[string]bool, bool) {
+	for _, a := range session.Attributes {
+		if fields := strings.Fields(a.Value); a.Key == "group" && len(fields) > 1 && fields[0] == "BUNDLE" {
+			mids := make(map[string]bool, len(fields))
+			for _, mid := range fields[1:] {
+				mids[mid] = true
+			}
+			return mids, true
+		}
+	}
+	return nil, false
+}
+
+// direction reports what the client does on m; sendrecv is the default (RFC 8866, section 6.7).
+func direction(m *sdp.MediaDescription, session *sdp.SessionDescription) (sends, receives bool) {
+	for _, attributes := range [][]sdp.Attribute{m.Attributes, session.Attributes} {
+		for _, a := range attributes {
+			switch a.Key {
+			case "sendrecv":
+				return true, true
+			case "sendonly":
+				return true, false
+			case "recvonly":
+				return false, true
+			case "inactive":
+				return false, false
+			}
+		}
+	}
+	return true, true
+}
+
+// readAudio finds Opus and what goes with it; it is false when the line cannot be used.
+func (l *mediaLine) readAudio(m *sdp.MediaDescription) bool {
+	if _, mux := m.Attribute("rtcp-mux"); !mux || !strings.Contains(l.proto, "TLS/RTP/SAVP") {
+		return false
+	}
+	pt, ok := opusType(m)
+	if !ok {
+		return false
+	}
+	l.pt = pt
+	payloadType := strconv.Itoa(int(pt))
+	for _, a := range m.Attributes {
+		fields := strings.Fields(a.Value)
+		switch {
+		case a.Key == "rtcp-rsize":
+			l.reducedRTCP = true
+		case a.Key == "extmap" && len(fields) >= 2 && fields[1] == levelURI:
+			id, _, _ := strings.Cut(fields[0], "/")
+			// Ids above 14 would need two-byte headers (RFC 8285, section 4.2).
+			if n, err := strconv.ParseUint(id, 10, 8); err == nil && n >= 1 && n <= 14 {
+				l.levelExt = uint8(n)
+			}
+		case a.Key == "rtcp-fb" && len(fields) == 2 && fields[1] == "nack":
+			l.nack = l.nack || fields[0] == "*" || fields[0] == payloadType
+		}
+	}
+	return true
+}
+
+// opusType returns the payload type of the first Opus format of m.
+func opusType(m *sdp.MediaDescription) (uint8, bool) {
+	for _, format := range m.MediaName.Formats {
+		pt, err := strconv.ParseUint(format, 10, 7)
+		// 64 to 95 cannot be told from RTCP on one port (RFC 5761, section 4).
+		if err != nil || pt >= 64 && pt <= 95 {
+			continue
+		}
+		for _, a := range m.Attributes {
+			fields := strings.Fields(a.Value)
+			if a.Key == "rtpmap" && len(fields) == 2 && fields[0] == format && strings.EqualFold(fields[1], "opus/48000/2") {
+				return uint8(pt), true
+			}
+		}
+	}
+	return 0, false
+}
+
+// readMaxMessage reads how large a message the client takes (RFC 8841, section 6).
+func (o *Offer) readMaxMessage(m *sdp.MediaDescription, ours bool) {
+	value, ok := m.Attribute("max-message-size")
+	if !ok || !ours {
+		return
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(value), 10, 32)
+	switch {
+	case err != nil:
+	case n == 0 || n > maxBacklog: // 0 is any size
+		o.maxMessage = maxBacklog
+	default:
+		o.maxMessage = int(n)
+	}
+}
+
+// readCredentials reads what is common to the bundle from its first m-line that says it, or from
+// the session level.
+func (o *Offer) readCredentials(session *sdp.SessionDescription) error {
+	ufrag, pwd := o.lookup(session, "ice-ufrag"), o.lookup(session, "ice-pwd")
+	if len(ufrag) != 1 || len(pwd) != 1 || len(ufrag[0]) < 4 || len(ufrag[0]) > 256 || len(pwd[0]) < 22 || len(pwd[0]) > 256 {
+		return badOffer(OfferNoICE, "the offer has no ICE credentials (a=ice-ufrag, a=ice-pwd)")
+	}
+	o.ufrag = ufrag[0]
+	found := false
+	for _, value := range o.lookup(session, "fingerprint") {
+		algorithm, digits, _ := strings.Cut(value, " ")
+		if !strings.EqualFold(algorithm, "sha-256") {
+			continue
+		}
+		sum, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(digits), ":", ""))
+		if err != nil || len(sum) != sha256.Size {
+			return badOffer(OfferNoFingerprint, "the offer's sha-256 fingerprint is malformed")
+		}
+		found = true
+		copy(o.fingerprint[:], sum)
+		break
+	}
+	if !found {
+		return badOffer(OfferNoFingerprint, "the offer has no sha-256 fingerprint")
+	}
+	for _, setup := range o.lookup(session, "setup") {
+		if setup != "actpass" && setup != "active" {
+			return badOffer(OfferBadSetup, "the offer must leave the active DTLS role to the client (a=setup:actpass)")
+		}
+	}
+	return nil
+}
+
+// lookup returns the values of an attribute in the first accepted m-line that has it, else of the
+// session. The sdp package's Attribute returns the first value only; fingerprints may be several.
+func (o *Offer) lookup(session *sdp.SessionDescription, key string) []string {
+	for i, m := range session.MediaDescriptions {
+		if values := attributes(m.Attributes, key); o.media[i].accepted() && len(values) > 0 {
+			return values
+		}
+	}
+	return attributes(session.Attributes, key)
+}
+
+func attributes(all []sdp.Attribute, key string) []string {
+	var values []string
+	for _, a := range all {
+		if a.Key == key {
+			values = append(values, strings.TrimSpace(a.Value))
+		}
+	}
+	return values
+}
+
+// sameSession reports whether p offers the same session as o but for ICE credentials.
+func (o *Offer) sameSession(p *Offer) bool {
+	if len(o.media) != len(p.media) || o.fingerprint != p.fingerprint {
+		return false
+	}
+	for i := range o.media {
+		if o.media[i] != p.media[i] {
+			return false
+		}
+	}
+	return true
+}

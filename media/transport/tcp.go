@@ -1,0 +1,196 @@
+package transport
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// maxStrangers bounds the TCP connections that have not passed a STUN check yet.
+	maxStrangers = 256
+	// strangerTimeout is how long one may take to pass it.
+	strangerTimeout = 5 * time.Second
+	// tcpBuffer bounds what the kernel queues for a slow client: late audio is worth nothing.
+	tcpBuffer = 64 << 10
+	frameHead = 2 // RFC 4571
+)
+
+// tcpConn is one accepted ICE-TCP connection.
+type tcpConn struct {
+	conn  *net.TCPConn
+	raw   syscall.RawConn
+	bound atomic.Bool // passed a check
+
+	mu   sync.Mutex
+	rest []byte // of a frame that the kernel took a part of only
+	do   func(fd uintptr) bool
+	n    int
+	err  error
+}
+
+// acceptTCP accepts connections until the listener is closed.
+func (s *Server) acceptTCP() {
+	var strangers atomic.Int64
+	for {
+		conn, err := s.tcp.AcceptTCP()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			s.log.Error("accept a media connection", "error", err)
+			select { // out of file descriptors, most likely
+			case <-s.stop:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+			continue
+		}
+		if strangers.Load() >= maxStrangers {
+			s.counters.TCPRefused.Add(1)
+			_ = conn.Close()
+			continue
+		}
+		t, err := s.addTCP(conn)
+		if err != nil {
+			_ = conn.Close()
+			continue
+		}
+		strangers.Add(1)
+		s.wg.Go(func() { s.readTCP(t, &strangers) })
+	}
+}
+
+// addTCP registers an accepted connection so that Server.Close finds it.
+func (s *Server) addTCP(conn *net.TCPConn) (*tcpConn, error) {
+	_ = conn.SetWriteBuffer(tcpBuffer)
+	_ = conn.SetReadDeadline(time.Now().Add(strangerTimeout))
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	t := &tcpConn{conn: conn, raw: raw}
+	t.do = t.send
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrServerClosed
+	}
+	s.tcps[t] = struct{}{}
+	return t, nil
+}
+
+// readTCP reads frames until the connection ends.
+func (s *Server) readTCP(t *tcpConn, strangers *atomic.Int64) {
+	from := flow{tcp: t}
+	remote := t.conn.RemoteAddr().(*net.TCPAddr).AddrPort()
+	from.addr = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
+	rd, in, buf := s.newReader(), bufio.NewReaderSize(t.conn, maxDatagram), make([]byte, maxDatagram)
+	stranger := true
+	for {
+		frame, err := readFrame(in, buf)
+		if err != nil {
+			break
+		}
+		rd.datagram(frame, from, time.Now())
+		if stranger && t.bound.Load() {
+			stranger = false
+			strangers.Add(-1)
+			_ = t.conn.SetReadDeadline(time.Time{}) // from here on the connection's consent decides
+		}
+	}
+	if stranger {
+		strangers.Add(-1)
+		s.counters.TCPRefused.Add(1)
+	}
+	t.close()
+	s.mu.Lock()
+	delete(s.tcps, t)
+	if c := s.flows[from.key()]; c != nil {
+		s.unbind(c, from.key())
+	}
+	s.mu.Unlock()
+}
+
+// readFrame reads one packet into buf. Frames larger than buf end the connection.
+func readFrame(in *bufio.Reader, buf []byte) ([]byte, error) {
+	if _, err := io.ReadFull(in, buf[:frameHead]); err != nil {
+		return nil, err
+	}
+	n := int(binary.BigEndian.Uint16(buf))
+	if n > len(buf) {
+		return nil, io.ErrShortBuffer
+	}
+	_, err := io.ReadFull(in, buf[:n])
+	return buf[:n], err
+}
+
+func (s *Server) closeTCPs() {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for t := range s.tcps {
+		t.close()
+	}
+}
+
+// close is safe on nil, so that a flow over UDP needs no case of its own.
+func (t *tcpConn) close() {
+	if t != nil {
+		_ = t.conn.Close()
+	}
+}
+
+// write sends one frame, or drops it with ErrWouldBlock. A frame that the kernel took only a part of
+// is finished before the next one.
+func (t *tcpConn) write(packet []byte) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.rest) > 0 {
+		if err := t.flush(); err != nil {
+			return err
+		}
+		if len(t.rest) > 0 {
+			return ErrWouldBlock
+		}
+	}
+	t.rest = binary.BigEndian.AppendUint16(t.rest, uint16(len(packet)))
+	t.rest = append(t.rest, packet...)
+	whole := len(t.rest)
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if len(t.rest) == whole {
+		t.rest = t.rest[:0]
+		return ErrWouldBlock
+	}
+	return nil
+}
+
+// flush writes what it can of t.rest. t.mu is held.
+func (t *tcpConn) flush() error {
+	if err := t.raw.Write(t.do); err != nil {
+		return err
+	}
+	if errors.Is(t.err, unix.EAGAIN) {
+		return nil
+	}
+	if t.err != nil {
+		return t.err
+	}
+	t.rest = append(t.rest[:0], t.rest[t.n:]...)
+	return nil
+}
+
+func (t *tcpConn) send(fd uintptr) bool {
+	t.n, t.err = unix.SendmsgN(int(fd), t.rest, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	return true // never wait
+}
