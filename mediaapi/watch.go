@@ -1,0 +1,66 @@
+package mediaapi
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"voiceroom.dev/voiceroom/room"
+)
+
+// Heartbeat is how often a watch sends a frame at least.
+const Heartbeat = time.Second
+
+// silence is how long a watch waits for a frame before it calls the pod lost.
+const silence = 3 * Heartbeat
+
+var errSilent = errors.New("the watch went silent")
+
+// Watch calls fn for each frame until ctx ends, fn fails, the pod stops or goes
+// silent; it always returns an error, io.EOF when the pod ended the stream. It
+// returns ErrUnreachable when the pod was lost. Epoch 0 watches whatever epoch
+// the room has. fn owns the frames and must be quick: a slow watcher is sent a
+// snapshot in place of the events it missed.
+func (c *Client) Watch(ctx context.Context, epoch uint64, fn func(Frame) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	alarm := time.AfterFunc(silence, func() { cancel(errSilent) })
+	defer alarm.Stop()
+
+	path := "/v1/room/watch?" + epochQuery(epoch)
+	lost := func(err error) error {
+		if errors.Is(context.Cause(ctx), errSilent) {
+			return fmt.Errorf("watching media pod %s: %w: %w", c.endpoint, ErrUnreachable, errSilent)
+		}
+		return c.unreachable(ctx, http.MethodGet, path, err)
+	}
+	resp, err := c.send(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		if refusal := (*room.Error)(nil); errors.As(err, &refusal) {
+			return err
+		}
+		return lost(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, MaxState)
+	for lines.Scan() {
+		alarm.Reset(silence)
+		var f Frame
+		if err := json.Unmarshal(lines.Bytes(), &f); err != nil {
+			return fmt.Errorf("watching media pod %s: reading a frame: %w", c.endpoint, err)
+		}
+		if err := fn(f); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return lost(err)
+	}
+	return io.EOF
+}
