@@ -7,10 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-func (c Reserve) apply(r *Room, now time.Time, by Actor) error {
-	if by != Control {
-		return refuse(NotAllowed, "places are reserved by the gateway")
-	}
+func (c Reserve) apply(r *Room, now time.Time, _ Actor) error {
 	if err := c.check(r); err != nil {
 		return err
 	}
@@ -106,12 +103,7 @@ func (r *Room) reserveNew(c Reserve, now time.Time) {
 // reserveAgain gives a subject that has a place a new session for it. One that has
 // entered keeps its connection until the new one stands.
 func (r *Room) reserveAgain(m Member, c Reserve, now time.Time) {
-	for s := range r.rejoining {
-		if r.bySession[s] == m.ID {
-			delete(r.rejoining, s)
-			delete(r.bySession, s)
-		}
-	}
+	r.dropRejoin(m.ID)
 	r.bySession[c.Session] = m.ID
 	if m.visible() {
 		r.rejoining[c.Session] = rejoin{deadline: now.Add(c.ttl()), name: c.Name}
@@ -199,10 +191,7 @@ func (r *Room) takeOver(m Member, session string, j rejoin) {
 	r.setMember(m)
 }
 
-func (c Enter) apply(r *Room, now time.Time, by Actor) error {
-	if by != Control {
-		return refuse(NotAllowed, "the gateway confirms who enters")
-	}
+func (c Enter) apply(r *Room, now time.Time, _ Actor) error {
 	m, err := r.member(c.Session)
 	if err != nil {
 		return err

@@ -110,7 +110,7 @@ func (r *Room) seed(old *State, spec Spec, now time.Time) {
 // *Error; then nothing was changed. The events are the caller's to keep.
 func (r *Room) Do(now time.Time, by Actor, c Command) ([]Event, error) {
 	r.now, r.events = now, nil
-	if err := r.mayRun(c); err != nil {
+	if err := r.mayRun(by, c); err != nil {
 		return nil, err
 	}
 	if err := c.apply(r, now, by); err != nil {
@@ -120,8 +120,12 @@ func (r *Room) Do(now time.Time, by Actor, c Command) ([]Event, error) {
 	return r.events, nil
 }
 
-// mayRun refuses what a closed or sealed room no longer does.
-func (r *Room) mayRun(c Command) error {
+// mayRun refuses what a client may never ask, and what a closed or sealed room no
+// longer does.
+func (r *Room) mayRun(by Actor, c Command) error {
+	if by != Control && !fromClient(c) {
+		return refuse(NotAllowed, "this command is not for clients")
+	}
 	switch r.state.Phase {
 	case Closed:
 		return refuse(RoomClosed, "the room has ended")
@@ -133,6 +137,15 @@ func (r *Room) mayRun(c Command) error {
 		}
 	}
 	return nil
+}
+
+// fromClient lists the commands that a client may give.
+func fromClient(c Command) bool {
+	switch c.(type) {
+	case Leave, TakeMic, LeaveMic, Mute, Hand, Rename, GiveMic, PullMic, MuteMember, LowerHand, Kick, Unban, SetAccess, Close:
+		return true
+	}
+	return false
 }
 
 // State returns a copy of the whole state.
@@ -202,14 +215,20 @@ func (r *Room) remove(m Member, why Code) {
 	r.dropMic(m.ID, why)
 	delete(r.bySubject, m.Subject)
 	delete(r.origins, m.ID)
-	for s, id := range r.bySession {
-		if id == m.ID {
-			delete(r.bySession, s)
-			delete(r.rejoining, s)
-		}
-	}
+	delete(r.bySession, m.Session)
+	r.dropRejoin(m.ID)
 	r.emit(Event{Type: EventLeft, Member: &m, Reason: why})
 	r.unopen(m)
+}
+
+// dropRejoin forgets the session that was to take over from a member's, if any.
+func (r *Room) dropRejoin(member uint32) {
+	for s := range r.rejoining {
+		if r.bySession[s] == member {
+			delete(r.rejoining, s)
+			delete(r.bySession, s)
+		}
+	}
 }
 
 // unopen takes the room back to Prepared when its owner goes before it was activated.
