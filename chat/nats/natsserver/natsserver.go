@@ -168,6 +168,9 @@ func (s *Server) URL() string {
 	return scheme + s.nats.Addr().String()
 }
 
+// Addr is where it listens.
+func (s *Server) Addr() net.Addr { return s.nats.Addr() }
+
 // Healthz answers 200 while clients can be served and every stream is sound. It
 // shows no data and needs no credentials.
 func (s *Server) Healthz() http.Handler { return http.HandlerFunc(s.nats.HandleHealthz) }
