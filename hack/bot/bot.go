@@ -1,0 +1,227 @@
+// Package bot is a participant without a browser: it joins a room through the
+// gateway the way the web client does, with a real PeerConnection, plays Opus
+// frames into its microphone and hands over the frames that it hears. The demo and
+// the end-to-end tests are made of bots.
+package bot
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/pion/webrtc/v4"
+)
+
+// Config says who joins what.
+type Config struct {
+	Gateway    string // base URL
+	Room       string // namespace/name; or set Group
+	Group      string // join by the group's ID instead
+	Credential string // a ticket, or what else the gateway takes as a bearer
+	Name       string
+	Slots      int // receiving m-lines; default 3
+	Client     *http.Client
+}
+
+// Problem is the gateway's typed refusal (RFC 9457).
+type Problem struct {
+	Status int    `json:"status"`
+	Code   string `json:"code"`
+	Title  string `json:"title"`
+	Detail string `json:"detail"`
+}
+
+func (p *Problem) Error() string { return fmt.Sprintf("%s (HTTP %d): %s", p.Code, p.Status, p.Detail) }
+
+// Grant is the answer to a join: a place, and the token that opens it.
+type Grant struct {
+	Token   string `json:"token"`
+	Session string `json:"session"`
+	Member  uint32 `json:"member"`
+	Epoch   uint64 `json:"epoch"`
+	GroupID string `json:"groupID"`
+	Role    string `json:"role"`
+	RTC     string `json:"rtc"`
+}
+
+// Confirmed is the answer to the feedback: the bot has entered.
+type Confirmed struct {
+	GroupID string `json:"groupID"`
+	Member  uint32 `json:"member"`
+	Mic     *struct {
+		Index int `json:"index"`
+	} `json:"mic"`
+}
+
+// Frame is one Opus frame that a slot received.
+type Frame struct {
+	Slot    int
+	Member  uint32 // who spoke: the packet's CSRC; 0 in a silence tail
+	Payload []byte
+}
+
+// Bot is one participant. Call Ask, Connect and Confirm in turn (or Join), then
+// Play, Do and Leave from any goroutine; Close in the end.
+type Bot struct {
+	cfg     Config
+	Grant   Grant
+	Entered Confirmed
+
+	pc      *webrtc.PeerConnection
+	uplink  *webrtc.TrackLocalStaticRTP
+	channel *webrtc.DataChannel
+	session string // Location of the session
+	up      chan struct{}
+	down    chan struct{}
+	opened  chan struct{}
+	frames  chan Frame
+	readers sync.WaitGroup
+	state   talker
+	calls   calls
+}
+
+// New makes a bot that has not asked for anything yet.
+func New(cfg Config) *Bot {
+	if cfg.Slots == 0 {
+		cfg.Slots = 3
+	}
+	if cfg.Client == nil {
+		cfg.Client = http.DefaultClient
+	}
+	return &Bot{cfg: cfg, up: make(chan struct{}), down: make(chan struct{}), opened: make(chan struct{}), frames: make(chan Frame, 4096), calls: newCalls()}
+}
+
+// Join does Ask, Connect and Confirm.
+func Join(ctx context.Context, cfg Config) (*Bot, error) {
+	b := New(cfg)
+	for _, step := range []func(context.Context) error{b.Ask, b.Connect, b.Confirm} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, b.Close())
+		}
+	}
+	return b, nil
+}
+
+// Ask asks for a place: on success a token is minted.
+func (b *Bot) Ask(ctx context.Context) error {
+	path := "/v1/rooms/" + b.cfg.Room + "/join"
+	if b.cfg.Group != "" {
+		path = "/v1/groups/" + b.cfg.Group + "/join"
+	}
+	return b.call(ctx, http.MethodPost, path, b.cfg.Credential, map[string]string{"name": b.cfg.Name}, &b.Grant)
+}
+
+// Connect offers, and returns when the media connection stands.
+func (b *Bot) Connect(ctx context.Context) error {
+	offer, err := b.offer()
+	if err != nil {
+		return err
+	}
+	answer, err := b.signal(ctx, offer)
+	if err != nil {
+		return err
+	}
+	if err := b.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
+		return fmt.Errorf("taking the answer: %w", err)
+	}
+	select {
+	case <-b.up:
+		return nil
+	case <-b.down:
+		return errors.New("the media connection failed")
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the media connection: %w", ctx.Err())
+	}
+}
+
+// Confirm feeds back that the association succeeded; the bot enters.
+func (b *Bot) Confirm(ctx context.Context) error {
+	return b.call(ctx, http.MethodPost, b.sessionPath()+"/feedback", b.Grant.Token, map[string]string{"outcome": "connected"}, &b.Entered)
+}
+
+// Leave ends the session for good.
+func (b *Bot) Leave(ctx context.Context) error {
+	return b.call(ctx, http.MethodDelete, b.sessionPath(), b.Grant.Token, nil, nil)
+}
+
+// Down is closed when the media connection is gone.
+func (b *Bot) Down() <-chan struct{} { return b.down }
+
+// Frames are what the bot hears, silence tails included. Frames are dropped when
+// nobody takes them.
+func (b *Bot) Frames() <-chan Frame { return b.frames }
+
+// Close ends the connection and waits for every goroutine.
+func (b *Bot) Close() error {
+	if b.pc == nil {
+		return nil
+	}
+	err := b.pc.GracefulClose()
+	b.readers.Wait()
+	return err
+}
+
+func (b *Bot) sessionPath() string {
+	room := b.cfg.Room
+	if room == "" {
+		room = strings.TrimPrefix(b.Grant.RTC, "/rtc/")
+	}
+	return "/v1/rooms/" + room + "/sessions/" + b.Grant.Session
+}
+
+// call sends JSON and reads JSON, or a *Problem.
+func (b *Bot) call(ctx context.Context, method, path, bearer string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	res, err := b.send(ctx, method, path, "application/json", bearer, body)
+	if err != nil {
+		return err
+	}
+	if out == nil || len(res) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(res, out); err != nil {
+		return fmt.Errorf("%s %s: reading the answer: %w", method, path, err)
+	}
+	return nil
+}
+
+// signal posts the offer (RFC 9725).
+func (b *Bot) signal(ctx context.Context, offer string) (string, error) {
+	answer, err := b.send(ctx, http.MethodPost, b.Grant.RTC, "application/sdp", b.Grant.Token, []byte(offer))
+	return string(answer), err
+}
+
+func (b *Bot) send(ctx context.Context, method, path, contentType, bearer string, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, b.cfg.Gateway+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", contentType)
+	req.Header.Set("Authorization", "Bearer "+bearer)
+	res, err := b.cfg.Client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	if res.StatusCode >= 300 {
+		p := &Problem{Status: res.StatusCode}
+		if json.Unmarshal(answer, p) != nil || p.Code == "" {
+			p.Code, p.Detail = "unknown", strings.TrimSpace(string(answer))
+		}
+		return nil, fmt.Errorf("%s %s: %w", method, path, p)
+	}
+	return answer, nil
+}
