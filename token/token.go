@@ -17,7 +17,6 @@
 package token
 
 import (
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -265,7 +264,7 @@ func (v *Verifier) verify(s, typ, aud string, expired bool) (*claims, error) {
 	}
 	opts := []jwt.ParserOption{jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithAudience(aud),
 		jwt.WithTimeFunc(v.now), jwt.WithLeeway(leeway), jwt.WithExpirationRequired()}
-	if expired {
+	if expired { // the clock of a time before every token: none has expired
 		opts = append(opts, jwt.WithTimeFunc(func() time.Time { return time.Time{}.Add(time.Second) }))
 	}
 	now := v.now()
@@ -276,7 +275,7 @@ func (v *Verifier) verify(s, typ, aud string, expired bool) (*claims, error) {
 		if !ok {
 			return nil, ErrUnknownKey
 		}
-		return ed25519.PublicKey(key), nil
+		return key, nil
 	})
 	if err != nil {
 		return nil, reason(err)

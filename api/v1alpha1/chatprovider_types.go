@@ -91,5 +91,3 @@ type ChatProviderList struct {
 	metav1.ListMeta `json:"metadata,omitempty"`
 	Items           []ChatProvider `json:"items"`
 }
-
-func init() { SchemeBuilder.Register(&ChatProvider{}, &ChatProviderList{}) }

@@ -12,8 +12,9 @@
 package v1alpha1
 
 import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/controller-runtime/pkg/scheme"
 )
 
 var (
@@ -21,8 +22,20 @@ var (
 	GroupVersion = schema.GroupVersion{Group: "voiceroom.dev", Version: "v1alpha1"}
 
 	// SchemeBuilder registers the types with a scheme.
-	SchemeBuilder = &scheme.Builder{GroupVersion: GroupVersion}
+	SchemeBuilder = runtime.NewSchemeBuilder(addKnownTypes)
 
 	// AddToScheme adds the types of this group to a scheme.
 	AddToScheme = SchemeBuilder.AddToScheme
 )
+
+func addKnownTypes(s *runtime.Scheme) error {
+	s.AddKnownTypes(GroupVersion,
+		&VoiceRoom{}, &VoiceRoomList{},
+		&GroupChat{}, &GroupChatList{},
+		&JoinRequest{}, &JoinRequestList{},
+		&MediaPool{}, &MediaPoolList{},
+		&ChatProvider{}, &ChatProviderList{},
+	)
+	metav1.AddToGroupVersion(s, GroupVersion)
+	return nil
+}

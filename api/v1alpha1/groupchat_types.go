@@ -105,5 +105,3 @@ type GroupChatList struct {
 	metav1.ListMeta `json:"metadata,omitempty"`
 	Items           []GroupChat `json:"items"`
 }
-
-func init() { SchemeBuilder.Register(&GroupChat{}, &GroupChatList{}) }

@@ -112,5 +112,3 @@ type JoinRequestList struct {
 	metav1.ListMeta `json:"metadata,omitempty"`
 	Items           []JoinRequest `json:"items"`
 }
-
-func init() { SchemeBuilder.Register(&JoinRequest{}, &JoinRequestList{}) }

@@ -9,7 +9,7 @@ import (
 // +kubebuilder:validation:Enum=HostPort
 type NetworkType string
 
-// NetworkHostPort: each pod listens on a port of its node, UDP and TCP.
+// NetworkHostPort pods listen on a port of its node, UDP and TCP.
 const NetworkHostPort NetworkType = "HostPort"
 
 // PortRange is inclusive.
@@ -158,5 +158,3 @@ type MediaPoolList struct {
 	metav1.ListMeta `json:"metadata,omitempty"`
 	Items           []MediaPool `json:"items"`
 }
-
-func init() { SchemeBuilder.Register(&MediaPool{}, &MediaPoolList{}) }

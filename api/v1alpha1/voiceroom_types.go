@@ -337,5 +337,3 @@ type VoiceRoomList struct {
 	metav1.ListMeta `json:"metadata,omitempty"`
 	Items           []VoiceRoom `json:"items"`
 }
-
-func init() { SchemeBuilder.Register(&VoiceRoom{}, &VoiceRoomList{}) }

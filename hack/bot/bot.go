@@ -29,15 +29,17 @@ type Config struct {
 	Client     *http.Client
 }
 
-// Problem is the gateway's typed refusal (RFC 9457).
-type Problem struct {
+// ProblemError is the gateway's typed refusal (RFC 9457).
+type ProblemError struct {
 	Status int    `json:"status"`
 	Code   string `json:"code"`
 	Title  string `json:"title"`
 	Detail string `json:"detail"`
 }
 
-func (p *Problem) Error() string { return fmt.Sprintf("%s (HTTP %d): %s", p.Code, p.Status, p.Detail) }
+func (p *ProblemError) Error() string {
+	return fmt.Sprintf("%s (HTTP %d): %s", p.Code, p.Status, p.Detail)
+}
 
 // Grant is the answer to a join: a place, and the token that opens it.
 type Grant struct {
@@ -76,7 +78,6 @@ type Bot struct {
 	pc      *webrtc.PeerConnection
 	uplink  *webrtc.TrackLocalStaticRTP
 	channel *webrtc.DataChannel
-	session string // Location of the session
 	up      chan struct{}
 	down    chan struct{}
 	opened  chan struct{}
@@ -175,7 +176,7 @@ func (b *Bot) sessionPath() string {
 	return "/v1/rooms/" + room + "/sessions/" + b.Grant.Session
 }
 
-// call sends JSON and reads JSON, or a *Problem.
+// call sends JSON and reads JSON, or a *ProblemError.
 func (b *Bot) call(ctx context.Context, method, path, bearer string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
@@ -217,7 +218,7 @@ func (b *Bot) send(ctx context.Context, method, path, contentType, bearer string
 		return nil, fmt.Errorf("%s %s: %w", method, path, err)
 	}
 	if res.StatusCode >= 300 {
-		p := &Problem{Status: res.StatusCode}
+		p := &ProblemError{Status: res.StatusCode}
 		if json.Unmarshal(answer, p) != nil || p.Code == "" {
 			p.Code, p.Detail = "unknown", strings.TrimSpace(string(answer))
 		}

@@ -156,10 +156,10 @@ type calls struct {
 func newCalls() calls { return calls{waiting: map[string]chan reply{}} }
 
 type reply struct {
-	Type  string   `json:"type"`
-	ID    string   `json:"id"`
-	OK    bool     `json:"ok"`
-	Error *Problem `json:"error"`
+	Type  string        `json:"type"`
+	ID    string        `json:"id"`
+	OK    bool          `json:"ok"`
+	Error *ProblemError `json:"error"`
 }
 
 func (b *Bot) openChannel() error {
@@ -185,7 +185,7 @@ func (b *Bot) openChannel() error {
 }
 
 // Do gives one command over the data channel and waits for the reply; a refusal is
-// a *Problem.
+// a *ProblemError.
 func (b *Bot) Do(ctx context.Context, command string, body any) error {
 	select {
 	case <-b.opened:
