@@ -1,0 +1,97 @@
+package groupchat
+
+import (
+	"errors"
+	"maps"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"voiceroom.dev/voiceroom/api/v1alpha1"
+)
+
+const (
+	countEvery  = 30 * time.Second       // while a room is bound; its own news come at once
+	resyncEvery = 5 * time.Minute        // otherwise
+	retryFirst  = 500 * time.Millisecond // after the first failure
+	retryMost   = 15 * time.Second
+	writeEvery  = time.Second // for changes of nothing but the number of members
+)
+
+// conclude derives the Ready condition from what the steps ended with. Problems
+// are retried sooner or later; other errors are the work queue's.
+func (c *Controller) conclude(gc *v1alpha1.GroupChat, err error) (ctrl.Result, error) {
+	var p *problem
+	if err != nil && !errors.As(err, &p) {
+		return ctrl.Result{}, err
+	}
+	ready := metav1.Condition{Type: v1alpha1.ConditionReady, ObservedGeneration: gc.Generation, LastTransitionTime: metav1.NewTime(c.Now())}
+	switch {
+	case p != nil:
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, p.reason, p.message
+	case !gc.DeletionTimestamp.IsZero():
+		return ctrl.Result{}, nil
+	default:
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionTrue, v1alpha1.ReasonGroupCreated, "The group exists at its chat provider."
+	}
+	meta.SetStatusCondition(&gc.Status.Conditions, ready)
+	switch {
+	case p != nil:
+		return ctrl.Result{RequeueAfter: c.patience(gc)}, nil
+	case gc.Status.BoundRoom != nil:
+		return ctrl.Result{RequeueAfter: countEvery}, nil
+	}
+	return ctrl.Result{RequeueAfter: resyncEvery}, nil
+}
+
+// patience grows with the time that the group has not been ready: retries come
+// about twice as far apart each time. What can be watched (the ChatProvider, the
+// room) does not wait for it.
+func (c *Controller) patience(gc *v1alpha1.GroupChat) time.Duration {
+	since := meta.FindStatusCondition(gc.Status.Conditions, v1alpha1.ConditionReady).LastTransitionTime
+	return min(max(c.Now().Sub(since.Time), retryFirst), retryMost)
+}
+
+// writeAgainIn is how long a new number of members, and nothing else, must wait
+// for its turn to be written. 0: write now.
+func (c *Controller) writeAgainIn(stored, gc *v1alpha1.GroupChat) time.Duration {
+	rest := *stored.Status.DeepCopy()
+	rest.Members = gc.Status.Members
+	if stored.Status.Members == gc.Status.Members || !equality.Semantic.DeepEqual(rest, gc.Status) {
+		return 0
+	}
+	return c.pace.wait(gc.UID, c.Now())
+}
+
+// pace remembers which groups' status was written within the last second. Safe
+// for concurrent use.
+type pace struct {
+	mu   sync.Mutex
+	last map[types.UID]time.Time
+}
+
+func (p *pace) wrote(uid types.UID, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.last, func(_ types.UID, at time.Time) bool { return now.Sub(at) >= writeEvery })
+	if p.last == nil {
+		p.last = map[types.UID]time.Time{}
+	}
+	p.last[uid] = now
+}
+
+// wait is how long until the group's status may be written again.
+func (p *pace) wait(uid types.UID, now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last, ok := p.last[uid]
+	if !ok {
+		return 0
+	}
+	return max(0, writeEvery-now.Sub(last))
+}
