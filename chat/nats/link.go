@@ -30,10 +30,12 @@ const (
 type link struct {
 	cfg  Config
 	conn *nats.Conn
-	js   jetstream.JetStream
 	log  *slog.Logger
 
 	violations atomic.Int64 // permission violations, which the server reports out of band
+
+	tried   chan struct{} // closed after the first attempt to connect
+	onTried sync.Once
 
 	mu      sync.Mutex
 	session *session // nil: not connected
@@ -49,27 +51,17 @@ type session struct {
 	ready bool          // the streams are known to exist
 }
 
+// dial returns after the first attempt to connect.
 func dial(cfg Config) (*link, error) {
-	l := &link{cfg: cfg, log: cfg.Log, why: errors.New("not connected yet")}
+	l := &link{cfg: cfg, log: cfg.Log, tried: make(chan struct{})}
 	opts, err := l.options()
 	if err != nil {
 		return nil, err
 	}
-	conn, err := nats.Connect(cfg.URL, opts...)
-	if err != nil {
+	if l.conn, err = nats.Connect(cfg.URL, opts...); err != nil {
 		return nil, err
 	}
-	js, err := jetstream.New(conn, jetstream.WithDefaultTimeout(cfg.Timeout))
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	l.mu.Lock()
-	l.conn, l.js = conn, js
-	l.mu.Unlock()
-	if conn.IsConnected() {
-		l.connected(conn) // do not make the first caller wait for the callback
-	}
+	<-l.tried // the callbacks come from a goroutine of the connection
 	return l, nil
 }
 
@@ -110,15 +102,18 @@ func (l *link) options() ([]nats.Option, error) {
 
 // connected begins a session. The connection's callbacks come one at a time, in order.
 func (l *link) connected(conn *nats.Conn) {
+	defer l.onTried.Do(func() { close(l.tried) })
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.session != nil || l.js == nil {
+	js, err := jetstream.New(conn, jetstream.WithDefaultTimeout(l.cfg.Timeout))
+	if err != nil {
+		l.lose(err)
 		return
 	}
 	ctx, end := context.WithCancel(context.Background())
 	l.session = &session{
 		ctx: ctx, end: end,
-		store: &store{js: l.js, names: names(l.cfg.Name)},
+		store: &store{js: js, names: names(l.cfg.Name)},
 		setup: make(chan struct{}, 1),
 	}
 	l.log.Info("connected to NATS", "server", conn.ConnectedUrlRedacted())
@@ -126,6 +121,7 @@ func (l *link) connected(conn *nats.Conn) {
 
 // disconnected ends the session; it is also told of each failed attempt to get a new one.
 func (l *link) disconnected(_ *nats.Conn, err error) {
+	defer l.onTried.Do(func() { close(l.tried) })
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lose(err)

@@ -50,6 +50,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -62,7 +63,7 @@ type Config struct {
 	URL    string // nats://host:4222 or tls://host:4222; several are separated by commas
 	Client string // shown in the server's list of connections
 
-	// At most one kind of credentials.
+	// At most one kind of credentials. A newline at the end is a file's, and ignored.
 	User, Password string
 	Token          string
 	Creds          []byte // contents of a .creds file: a user's JWT and seed
@@ -85,6 +86,7 @@ func (c Config) withDefaults() Config {
 	if c.Name == "" {
 		c.Name = "voiceroom"
 	}
+	c.Password, c.Token = strings.TrimRight(c.Password, "\r\n"), strings.TrimRight(c.Token, "\r\n")
 	if c.Client == "" {
 		c.Client = c.Name
 	}
@@ -141,8 +143,9 @@ type Provider struct {
 var _ chat.Provider = (*Provider)(nil)
 
 // New returns a Provider that connects, and reconnects, for as long as it is
-// open. A server that cannot be reached is no error here: calls answer
-// ErrUnavailable until it can. Errors are of the configuration.
+// open. It waits for a first attempt, 2 s at most. A server that cannot be
+// reached is no error here: calls answer ErrUnavailable until it can. Errors are
+// of the configuration.
 func New(cfg Config) (*Provider, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {

@@ -42,6 +42,7 @@ type Config struct {
 type Server struct {
 	nats *server.Server
 	tls  bool
+	done chan struct{}
 }
 
 // Start returns when clients can be served. The caller must Shutdown the server.
@@ -60,8 +61,12 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	fatal := make(chan error, 1)
 	ns.SetLoggerV2(logger{log, fatal}, log.Enabled(ctx, slog.LevelDebug), false, false)
-	s := &Server{nats: ns, tls: opts.TLSConfig != nil}
-	go ns.Start() // returns once listening, or when shut down
+	s := &Server{nats: ns, tls: opts.TLSConfig != nil, done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		ns.Start() // returns once it listens
+		ns.WaitForShutdown()
+	}()
 	if err := s.waitReady(ctx, cmp.Or(cfg.StartTimeout, 30*time.Second), fatal); err != nil {
 		s.Shutdown()
 		return nil, fmt.Errorf("start NATS server on %s with store %s: %w", opts.Host, cfg.StoreDir, err)
@@ -175,9 +180,12 @@ func (s *Server) Addr() net.Addr { return s.nats.Addr() }
 // shows no data and needs no credentials.
 func (s *Server) Healthz() http.Handler { return http.HandlerFunc(s.nats.HandleHealthz) }
 
+// Done is closed when the server has stopped, for whatever reason.
+func (s *Server) Done() <-chan struct{} { return s.done }
+
 // Shutdown stops the server and returns when its files are closed. It may be
 // called more than once.
 func (s *Server) Shutdown() {
 	s.nats.Shutdown()
-	s.nats.WaitForShutdown()
+	<-s.done
 }
