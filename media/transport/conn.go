@@ -36,6 +36,7 @@ type Conn struct {
 	heard     atomic.Int64         // last authenticated check, nanoseconds since created
 	connected atomic.Bool
 	closed    atomic.Bool
+	ending    sync.Once
 	reason    error // set before closed
 
 	gate   sync.RWMutex // held for reading while a packet is written; see Close
@@ -181,33 +182,30 @@ func (c *Conn) write(packet []byte) error {
 
 // Close ends the connection. It is idempotent; the first reason is the one that Handler.Closed gets.
 // After Close returns no packet of the connection reaches the network.
-func (c *Conn) Close(reason error) {
-	started, first := c.detach(reason)
-	if first {
-		if d := c.dtls.Load(); d != nil {
-			_ = d.Close() // says close_notify, so that the client need not time out
-		}
-		c.cancel()
-		_ = c.dtlsIn.Close()
+func (c *Conn) Close(reason error) { c.ending.Do(func() { c.end(reason) }) }
+
+// end does what Close says. Another caller of Close waits for it, so that the goodbye gets out.
+func (c *Conn) end(reason error) {
+	started := c.detach(reason)
+	if d := c.dtls.Load(); d != nil {
+		_ = d.Close() // says close_notify: the client need not time out
 	}
+	c.cancel()
+	_ = c.dtlsIn.Close()
 	c.gate.Lock()
 	c.shut = true
 	c.gate.Unlock()
-	if first && !started {
+	if !started {
 		c.server.wg.Go(c.finish)
 	}
 }
 
 // detach takes the connection out of the Server's maps. It reports whether the connection's own
-// goroutine was started, which then calls finish, and whether this was the first call.
-func (c *Conn) detach(reason error) (started, first bool) {
+// goroutine was started, which then is the one to call finish.
+func (c *Conn) detach(reason error) (started bool) {
 	s := c.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	started = c.path.Load() != nil
-	if c.closed.Load() {
-		return started, false
-	}
 	c.reason = reason
 	c.closed.Store(true)
 	delete(s.conns, c)
@@ -218,7 +216,7 @@ func (c *Conn) detach(reason error) (started, first bool) {
 	for _, f := range c.flows {
 		delete(s.flows, f.key())
 	}
-	return started, true
+	return c.path.Load() != nil
 }
 
 // finish tells the handler, as the very last thing that it hears.
