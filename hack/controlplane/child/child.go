@@ -97,3 +97,6 @@ func (p *Process) Stop(grace time.Duration) {
 	p.Kill()
 	<-p.done
 }
+
+// PID is the process's number, and its group's.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
