@@ -1,0 +1,106 @@
+package fleet
+
+import (
+	"slices"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+// Allocator remembers which room each warm pod was promised to, from the moment
+// when a room chose it until the promise is visible on the pod itself, and which
+// rooms wait. It decides nothing for good: two leaders that promise one pod are
+// told apart by the optimistic patch on the pod. The zero value is ready to use.
+// Safe for concurrent use.
+type Allocator struct {
+	mu       sync.Mutex
+	promised map[types.UID]types.UID // room by pod
+	waiting  []waiter                // longest first
+}
+
+type waiter struct {
+	room types.UID
+	pool string
+	req  reconcile.Request
+}
+
+// Take promises the room an idle pod out of a pool's pods. Asked again, it returns
+// the same pod for as long as that stays idle. Without one left, the room is put
+// on the waiting list and nil is returned. Longest-ready pods go first, so that
+// every replica of the choice comes to the same order.
+func (a *Allocator) Take(pool string, room types.UID, req reconcile.Request, pods []corev1.Pod) *corev1.Pod {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var free *corev1.Pod
+	for i := range pods {
+		pod := &pods[i]
+		if !Idle(pod) {
+			continue
+		}
+		switch owner, taken := a.promised[pod.UID]; {
+		case taken && owner == room:
+			return pod
+		case !taken && (free == nil || older(pod, free)):
+			free = pod
+		}
+	}
+	if free == nil {
+		if !slices.ContainsFunc(a.waiting, func(w waiter) bool { return w.room == room }) {
+			a.waiting = append(a.waiting, waiter{room: room, pool: pool, req: req})
+		}
+		return nil
+	}
+	a.forget(room)
+	if a.promised == nil {
+		a.promised = map[types.UID]types.UID{}
+	}
+	a.promised[free.UID] = room
+	return free
+}
+
+func older(a, b *corev1.Pod) bool {
+	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.Name < b.Name
+}
+
+// Release ends the promise to a room, and its wait: its claim is made, failed, or
+// no longer wanted.
+func (a *Allocator) Release(room types.UID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.forget(room)
+}
+
+func (a *Allocator) forget(room types.UID) {
+	for pod, owner := range a.promised {
+		if owner == room {
+			delete(a.promised, pod)
+		}
+	}
+	a.waiting = slices.DeleteFunc(a.waiting, func(w waiter) bool { return w.room == room })
+}
+
+// Promised says whether a pod was promised to a room.
+func (a *Allocator) Promised(pod types.UID) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, ok := a.promised[pod]
+	return ok
+}
+
+// Next takes the room that has waited longest for a pod of this pool off the list.
+func (a *Allocator) Next(pool string) (reconcile.Request, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i, w := range a.waiting {
+		if w.pool == pool {
+			a.waiting = slices.Delete(a.waiting, i, i+1)
+			return w.req, true
+		}
+	}
+	return reconcile.Request{}, false
+}

@@ -1,0 +1,207 @@
+package fleet
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/room"
+)
+
+const (
+	// renewEvery leaves room for two lost renewals within mediaapi.Lease.
+	renewEvery = 3 * time.Second
+	// renewTimeout keeps one pod that hangs from delaying its next renewal.
+	renewTimeout = 2 * time.Second
+	// retryEvery is how soon a lost pod is called again.
+	retryEvery = 250 * time.Millisecond
+	// lostAfter is how long a pod that does not answer is waited for. The watch itself
+	// takes three seconds to notice a silent pod; a refused connection counts at once.
+	lostAfter = 2 * time.Second
+	// summaryEvery is how often a change of members or mics wakes the controller.
+	summaryEvery = time.Second
+	// pushTimeout bounds a push of keys to all pods.
+	pushTimeout = 5 * time.Second
+)
+
+// Claim says which pod holds a room under which epoch.
+type Claim struct {
+	Room     types.NamespacedName
+	RoomUID  types.UID
+	Epoch    uint64
+	PodUID   string
+	Endpoint string
+}
+
+// Replica is what the leader knows of a room.
+type Replica struct {
+	// State is a copy of the room's newest known state, nil if none was seen yet.
+	State *room.State
+	// Epoch is the one that is followed; State may still be of the one before.
+	Epoch uint64
+	// Live says that State is the room's state now: the watch stands.
+	Live bool
+	// Lost says that the pod refuses connections or has not answered for long: the
+	// room needs another one.
+	Lost bool
+}
+
+// Fleet follows the pods that hold rooms. It runs in the leader (it is a
+// manager.Runnable); Follow, Forget, Replica and the others are safe for
+// concurrent use and do nothing once it has stopped.
+type Fleet struct {
+	dialer  *mediaapi.Dialer
+	clerk   Clerk
+	clock   clock.WithTicker
+	log     logr.Logger
+	errands workqueue.TypedRateLimitingInterface[errand]
+	wg      sync.WaitGroup // of the followers
+
+	mu        sync.Mutex
+	stopped   bool
+	queue     workqueue.TypedRateLimitingInterface[reconcile.Request]
+	followers map[types.UID]*follower // by room
+}
+
+// New makes a fleet that calls pods through dialer.
+func New(dialer *mediaapi.Dialer, clerk Clerk, clk clock.WithTicker, log logr.Logger) *Fleet {
+	return &Fleet{dialer: dialer, clerk: clerk, clock: clk, log: log, errands: newErrands(clk), followers: map[types.UID]*follower{}}
+}
+
+// Start runs until ctx ends and then until every goroutine of the fleet has ended.
+func (f *Fleet) Start(ctx context.Context) error {
+	var running sync.WaitGroup
+	for range runners {
+		running.Go(func() { f.run(ctx) })
+	}
+	<-ctx.Done()
+	f.errands.ShutDown()
+	f.mu.Lock()
+	f.stopped = true
+	for _, n := range f.followers {
+		n.cancel()
+	}
+	f.mu.Unlock()
+	running.Wait()
+	f.wg.Wait()
+	f.dialer.Close()
+	return nil
+}
+
+// NeedLeaderElection makes the fleet run in the leader only.
+func (f *Fleet) NeedLeaderElection() bool { return true }
+
+// Source wakes a controller for every room whose replica changed: at once when
+// its phase changed or its pod was lost or found, within a second otherwise.
+func (f *Fleet) Source() source.Source {
+	return source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.queue = q
+		return nil
+	})
+}
+
+// Follow makes the fleet watch the pod of a claim. A claim that is followed already
+// changes nothing, a higher epoch replaces it. state is the room as the pod has
+// just returned it, nil if it has not.
+func (f *Fleet) Follow(c Claim, state *room.State) {
+	if known := f.adopt(c, state); known != nil && state != nil {
+		_ = known.take(mediaapi.Frame{Snapshot: state}) // a snapshot never fails
+	}
+}
+
+// adopt starts to follow c, or returns who follows it already.
+func (f *Fleet) adopt(c Claim, state *room.State) *follower {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	old := f.followers[c.RoomUID]
+	switch {
+	case f.stopped || old != nil && old.claim.Epoch > c.Epoch:
+		return nil
+	case old != nil && old.claim == c:
+		return old
+	case old != nil:
+		old.cancel()
+		if state == nil {
+			state = old.replica().State // still the best seed that there is
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background()) // until the fleet stops
+	n := &follower{fleet: f, claim: c, cancel: cancel, pod: f.dialer.Pod(c.Endpoint, c.PodUID), state: state, lostAt: f.clock.Now()}
+	f.followers[c.RoomUID] = n
+	f.wg.Go(func() { n.watch(ctx) })
+	f.wg.Go(func() { n.renew(ctx) })
+	return nil
+}
+
+// Rest stops following a room but keeps its last state, for the pod that it gets
+// when it wakes.
+func (f *Fleet) Rest(roomUID types.UID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n := f.followers[roomUID]; n != nil {
+		n.cancel()
+	}
+}
+
+// Forget stops following a room and drops its replica.
+func (f *Fleet) Forget(roomUID types.UID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n := f.followers[roomUID]; n != nil {
+		n.cancel()
+		delete(f.followers, roomUID)
+	}
+}
+
+// Replica returns what is known of a room; the zero Replica if it is not followed.
+func (f *Fleet) Replica(roomUID types.UID) Replica {
+	f.mu.Lock()
+	n := f.followers[roomUID]
+	f.mu.Unlock()
+	if n == nil {
+		return Replica{}
+	}
+	return n.replica()
+}
+
+// PushKeys sends new public keys to every pod that holds a room, for speed: each
+// pod also reads them from its volume. It waits until all have answered or failed.
+func (f *Fleet) PushKeys(ctx context.Context, keys mediaapi.Keys) {
+	ctx, cancel := context.WithTimeout(ctx, pushTimeout)
+	defer cancel()
+	f.mu.Lock()
+	pods := make(map[types.NamespacedName]*mediaapi.Client, len(f.followers))
+	for _, n := range f.followers {
+		pods[n.claim.Room] = n.pod
+	}
+	f.mu.Unlock()
+	var wg sync.WaitGroup
+	for name, pod := range pods {
+		wg.Go(func() {
+			if err := pod.PushKeys(ctx, keys); err != nil {
+				f.log.V(1).Info("keys not pushed; the pod reads them from its volume", "room", name, "reason", err.Error())
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// wake asks the VoiceRoom controller to look at a room after a while.
+func (f *Fleet) wake(name types.NamespacedName, after time.Duration) {
+	f.mu.Lock()
+	q := f.queue
+	f.mu.Unlock()
+	if q != nil {
+		q.AddAfter(reconcile.Request{NamespacedName: name}, after)
+	}
+}

@@ -1,0 +1,129 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"syscall"
+	"time"
+
+	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/room"
+)
+
+// errGap ends a watch whose events do not follow the replica: the next one starts
+// with a snapshot.
+var errGap = errors.New("events do not follow the replica")
+
+// follower keeps the replica of one room in one epoch.
+type follower struct {
+	fleet  *Fleet
+	claim  Claim
+	cancel context.CancelFunc
+	pod    *mediaapi.Client
+
+	mu      sync.Mutex
+	state   *room.State
+	live    bool
+	refused bool      // the last call found nobody listening
+	lostAt  time.Time // since when it is not live
+}
+
+func (n *follower) replica() Replica {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := Replica{Epoch: n.claim.Epoch, Live: n.live,
+		Lost: !n.live && (n.refused || n.fleet.clock.Since(n.lostAt) >= lostAfter)}
+	if n.state != nil {
+		r.State = n.state.Clone()
+	}
+	return r
+}
+
+// watch keeps the replica in step until ctx ends.
+func (n *follower) watch(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := n.pod.Watch(ctx, n.claim.Epoch, n.take)
+		if ctx.Err() != nil {
+			return
+		}
+		n.lose(err)
+		select {
+		case <-ctx.Done():
+		case <-n.fleet.clock.After(retryEvery):
+		}
+	}
+}
+
+// take applies one frame of the watch. The frame is the follower's to keep.
+func (n *follower) take(f mediaapi.Frame) error {
+	n.mu.Lock()
+	found := !n.live
+	n.live, n.refused = true, false
+	urgent := found
+	switch {
+	case f.Snapshot != nil && n.state != nil && n.state.Epoch == f.Snapshot.Epoch && n.state.Seq > f.Snapshot.Seq:
+		// An answer to a call that the watch has overtaken.
+	case f.Snapshot != nil:
+		urgent = urgent || n.state == nil || n.state.Phase != f.Snapshot.Phase
+		n.state = f.Snapshot
+	case f.Event != nil:
+		urgent = urgent || f.Event.Room != nil
+		if n.state == nil || !n.state.Apply(*f.Event) {
+			n.mu.Unlock()
+			return errGap
+		}
+	}
+	n.fleet.errandsOf(n.claim.RoomUID, n.state, f)
+	n.mu.Unlock()
+
+	switch {
+	case urgent:
+		n.fleet.wake(n.claim.Room, 0)
+	case f.Snapshot != nil || f.Event != nil:
+		n.fleet.wake(n.claim.Room, summaryEvery)
+	}
+	return nil
+}
+
+// lose notes that the watch broke.
+func (n *follower) lose(err error) {
+	n.mu.Lock()
+	was := n.live
+	if was {
+		n.lostAt = n.fleet.clock.Now()
+	}
+	n.live, n.refused = false, errors.Is(err, syscall.ECONNREFUSED)
+	refused := n.refused
+	n.mu.Unlock()
+	if was {
+		n.fleet.log.Info("lost the watch of a room's media pod", "room", n.claim.Room, "epoch", n.claim.Epoch, "reason", err.Error())
+	}
+	if was || refused {
+		n.fleet.wake(n.claim.Room, 0)
+	}
+	n.fleet.wake(n.claim.Room, lostAfter)
+}
+
+// renew keeps strangers welcome while this claim stands. Only the leader changes
+// epochs, so for as long as it leads, what it follows is the room's epoch.
+func (n *follower) renew(ctx context.Context) {
+	ticker := n.fleet.clock.NewTicker(renewEvery)
+	defer ticker.Stop()
+	for {
+		if err := n.renewOnce(ctx); err != nil && ctx.Err() == nil {
+			n.fleet.log.V(1).Info("admission lease not renewed", "room", n.claim.Room, "epoch", n.claim.Epoch, "reason", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C():
+		}
+	}
+}
+
+func (n *follower) renewOnce(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
+	defer cancel()
+	return n.pod.Renew(ctx, n.claim.Epoch)
+}

@@ -1,0 +1,12 @@
+// Package signingkeys makes, rotates and publishes the keys of a deployment: the
+// ring that signs tickets and room tokens, the rings of the two callers of media
+// pods, and the certificate authority of the pods' control API.
+//
+// A key is published before it is kept: its public half reaches both ConfigMaps
+// first, and only then the Secret that others sign from. So nothing is ever signed
+// that nobody can verify, whatever write the operator dies at. A rotated key also
+// waits for token.Rotation.Publish before it signs, while ConfigMaps travel to
+// their pods.
+//
+// [Keyring] is the same in memory, for the rest of the operator.
+package signingkeys

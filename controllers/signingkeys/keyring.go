@@ -1,0 +1,63 @@
+package signingkeys
+
+import (
+	"crypto/x509"
+	"errors"
+	"sync/atomic"
+
+	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/token"
+)
+
+// ErrNotReady says that the keys were not read yet.
+var ErrNotReady = errors.New("the signing keys are not there yet")
+
+// Keyring is what the operator signs with now. Empty until the first reconcile;
+// its parts always belong together. Safe for concurrent use.
+type Keyring struct {
+	current atomic.Pointer[keys]
+}
+
+// keys is immutable.
+type keys struct {
+	tokens, operator, gateway *token.Ring
+	ca                        *Authority
+}
+
+// Ready says whether there are keys to sign with.
+func (k *Keyring) Ready() bool { return k.current.Load() != nil }
+
+// Tokens returns the ring of tickets and room tokens, nil if not ready.
+func (k *Keyring) Tokens() *token.Ring { return k.load().tokens }
+
+// Operator returns the ring of the operator's calls to media pods, nil if not ready.
+func (k *Keyring) Operator() *token.Ring { return k.load().operator }
+
+// Roots are what the certificates of media pods are verified with.
+func (k *Keyring) Roots() *x509.CertPool {
+	roots := x509.NewCertPool()
+	if ca := k.load().ca; ca != nil {
+		roots.AddCert(ca.cert)
+	}
+	return roots
+}
+
+// Authority returns the certificate authority, or ErrNotReady.
+func (k *Keyring) Authority() (*Authority, error) {
+	if ca := k.load().ca; ca != nil {
+		return ca, nil
+	}
+	return nil, ErrNotReady
+}
+
+func (k *Keyring) load() *keys {
+	if c := k.current.Load(); c != nil {
+		return c
+	}
+	return &keys{}
+}
+
+// public returns what media pods verify with.
+func (k *keys) public() mediaapi.Keys {
+	return mediaapi.Keys{Tokens: k.tokens.Public(), Operator: k.operator.Public(), Gateway: k.gateway.Public()}
+}
