@@ -1,0 +1,110 @@
+// The page's entry: reads the link, and wires the call to the view.
+
+import { Api } from "./api.js";
+import { Call } from "./call.js";
+import { guestTicket, keepTicket } from "./identity.js";
+import { parseLink } from "./link.js";
+import { Refusal, sentence } from "./refusal.js";
+import { moderates } from "./state.js";
+import { View } from "./view.js";
+
+/** @typedef {import("./link.js").Link} Link */
+
+const nameKey = "voiceroom.name";
+const levelInterval = 100; // ms
+
+/** @type {Call | null} */
+let call = null;
+
+const link = parseLink(location);
+const view = new View({
+  join: (name) => link && join(link, name),
+  leave: () => call?.leave(),
+  command: (type, body) => call?.command(type, body),
+  mute: (muted) => call?.mute(muted),
+  say: (text) => attempt(call?.say(text)),
+  earlier: () => attempt(call?.earlier()),
+  invite: () => link && attempt(copyLink(link)),
+});
+
+if (link) await showLobby(link);
+else view.refuse("This is not the link of a room.");
+
+/** @param {Link} link */
+async function showLobby(link) {
+  const ticket = keepTicket(link);
+  const name = localStorage.getItem(nameKey) ?? "";
+  view.lobby(link.room, "", name);
+  try {
+    const room = await new Api(link).summary(ticket);
+    view.lobby(room.displayName || room.name, `Up to ${room.maxMembers} people, ${room.maxMics} on the mic`, name);
+  } catch (error) {
+    // The name from the link will do; joining says what is wrong, unless there is nothing to join.
+    if (error instanceof Refusal && error.status === 404) view.refuse("There is no such room.");
+  }
+}
+
+/**
+ * @param {Link} link
+ * @param {string} name
+ */
+async function join(link, name) {
+  localStorage.setItem(nameKey, name);
+  const api = new Api(link);
+  const ticket = keepTicket(link);
+  const current = new Call(api, {
+    credential: async () => ticket || guestTicket(api, name),
+    name,
+    invite: link.invite,
+  }, {
+    changed: () => view.render(current),
+    refused: (error) => view.tell(sentence(error)),
+    track: (slot, track) => view.sound.play(slot, track),
+    slots: (slots) => view.sound.label(slots),
+  });
+  call = current;
+  view.render(current);
+  const ticking = setInterval(() => {
+    current.listen();
+    view.renderLevels(current);
+  }, levelInterval);
+  await current.run();
+  clearInterval(ticking);
+}
+
+/**
+ * Tells the user if something did not work.
+ *
+ * @param {Promise<unknown> | undefined} doing
+ * @returns {Promise<boolean>} whether it did
+ */
+async function attempt(doing) {
+  try {
+    await doing;
+    return true;
+  } catch (error) {
+    view.tell(sentence(error));
+    return false;
+  }
+}
+
+/**
+ * Copies a link for others: an invitation, where this user can give one.
+ *
+ * @param {Link} link
+ */
+async function copyLink(link) {
+  let url = location.href;
+  if (call?.grant && moderates(call.me())) ({ url } = await new Api(link).invite(call.grant));
+  try {
+    await navigator.clipboard.writeText(url);
+    view.tell("The link is copied.");
+  } catch {
+    view.tell(`Copy this link: ${url}`); // no clipboard here, or no leave to use it
+  }
+}
+
+addEventListener("pagehide", () => call?.leave());
+addEventListener("pageshow", (event) => {
+  if (event.persisted) location.reload(); // the call ended when the page was hidden
+});

@@ -1,0 +1,98 @@
+// What the server refuses, in a form that code can compare and people can read.
+
+/** A typed refusal: an RFC 9457 problem of the HTTP API, or an error of the data channel. */
+export class Refusal extends Error {
+  /**
+   * @param {string} code        stable and machine-readable, like "room-full"
+   * @param {string} [detail]    the server's own sentence
+   * @param {number} [status]    of the HTTP answer; 0 over the data channel
+   * @param {number} [retryAfter] seconds that the server asks to wait; 0 if it does not
+   */
+  constructor(code, detail = "", status = 0, retryAfter = 0) {
+    super(detail || code);
+    this.name = "Refusal";
+    this.code = code;
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** @type {Readonly<Record<string, string>>} */
+const sentences = {
+  "room-full": "The room is full. Try again when someone has left.",
+  "room-closed": "This room has ended.",
+  "room-locked": "The host has locked the room. Nobody new can join.",
+  "room-waking": "The room is starting up…",
+  "room-not-ready": "The room is starting up…",
+  "not-open-yet": "Waiting for the host to open the room…",
+  "frozen": "The room is not taking newcomers at the moment. Trying again…",
+  "moving": "The room is moving to another server…",
+  "stale-epoch": "The room is moving to another server…",
+  "banned": "You cannot join this room.",
+  "kicked": "You were removed from the room.",
+  "invite-required": "This room needs an invitation. Ask its host for an invite link.",
+  "guests-not-allowed": "This deployment lets in nobody without an account. Open the link that you were sent.",
+  "too-many-reservations": "Too many people are joining from your network. Trying again…",
+  "mic-unavailable": "All microphones are taken.",
+  "mic-taken": "Someone else was faster: that microphone is taken.",
+  "mic-not-allowed": "You need the host's permission for a microphone. Raise your hand.",
+  "not-on-mic": "You are not on a microphone.",
+  "hands-refused": "Hands cannot be raised in this room.",
+  "not-allowed": "Only a host may do that.",
+  "unknown-member": "That person has already left.",
+  "chat-unavailable": "The chat cannot be reached at the moment.",
+  "replaced": "You joined from somewhere else, so this page left the room.",
+  "left": "You left the room.",
+  "connection-lost": "The connection is lost. Try again.",
+  "connection-failed": "No audio connection could be made. A firewall may be in the way.",
+  "mic-denied": "The browser may not use your microphone. Allow it in the site's settings, then take the mic again.",
+  "mic-missing": "No microphone was found.",
+};
+
+/**
+ * One sentence for people.
+ *
+ * @param {unknown} error
+ * @returns {string}
+ */
+export function sentence(error) {
+  if (!(error instanceof Refusal)) {
+    return "The server cannot be reached. Check your connection.";
+  }
+  const known = Object.hasOwn(sentences, error.code) ? sentences[error.code] : "";
+  if (known) return known;
+  const text = error.message;
+  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? "" : ".");
+}
+
+const passing = new Set([
+  "room-waking", "room-not-ready", "not-open-yet", "frozen", "moving", "stale-epoch",
+  "unknown-session", "too-many-reservations", "connection-failed", "connection-lost",
+]);
+
+/**
+ * Whether trying again later can succeed: the cause is of the moment, not of the caller.
+ * Whatever is not a Refusal is a failure to reach the server.
+ *
+ * @param {unknown} error
+ * @returns {boolean}
+ */
+export function isPassing(error) {
+  if (!(error instanceof Refusal)) return true;
+  return passing.has(error.code) || error.status >= 500 || error.status === 429;
+}
+
+/**
+ * How long to wait before the attempt after `attempt` failed ones, in milliseconds: doubling from
+ * 250 to 8000, less up to half of it by chance, so that a room's clients do not come back as one.
+ *
+ * @param {number} attempt  failed attempts so far, from 1
+ * @param {unknown} error   the last failure; a Retry-After in it is the least
+ * @param {number} chance   in [0, 1)
+ * @returns {number}
+ */
+export function backoff(attempt, error, chance) {
+  const least = error instanceof Refusal ? error.retryAfter * 1000 : 0;
+  const most = Math.min(250 * 2 ** (attempt - 1), 8000);
+  return Math.max(least, most * (1 - chance / 2));
+}

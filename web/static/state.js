@@ -1,0 +1,167 @@
+// The room as the server sends it: a snapshot, then numbered events. The same as room.State and
+// its Apply in Go; docs/protocol.md describes both.
+
+/**
+ * @typedef {"host" | "co-host" | "speaker" | "audience"} Role
+ *
+ * @typedef {object} Settings
+ * @property {string} [displayName]
+ * @property {number} maxMembers
+ * @property {number} maxMics
+ * @property {"Public" | "InviteOnly" | "Locked"} access
+ * @property {"Auto" | "OnRequest" | "Appointed"} micPolicy
+ *
+ * @typedef {object} Member
+ * @property {number} id         the CSRC of its audio
+ * @property {string} [name]
+ * @property {Role} role
+ * @property {string} status     "entered", or "away" while its connection is lost
+ * @property {string} [handAt]   its hand is up since then
+ * @property {string} [enteredAt]
+ *
+ * @typedef {object} Mic
+ * @property {number} index
+ * @property {number} member     0: the microphone is gone
+ * @property {number} grant
+ * @property {boolean} [muted]    by its holder
+ * @property {boolean} [modMuted] by a moderator, who alone can lift it
+ *
+ * @typedef {object} Summary
+ * @property {string} phase       "Prepared", "Open", "Sealed" or "Closed"
+ * @property {string} [activatedAt]
+ * @property {string} [emptySince]
+ * @property {string} [closeReason]
+ *
+ * @typedef {object} RoomFields
+ * @property {number} epoch
+ * @property {number} seq         of the last event within the epoch
+ * @property {Settings} settings
+ * @property {Member[]} members   by id
+ * @property {Mic[]} mics         by index, held ones only
+ * @typedef {RoomFields & Summary} RoomState
+ *
+ * @typedef {object} RoomEvent    sets at most one of settings, member, mic and room
+ * @property {number} epoch
+ * @property {number} seq
+ * @property {string} type
+ * @property {Settings} [settings]
+ * @property {Member} [member]
+ * @property {Mic} [mic]
+ * @property {Summary} [room]
+ * @property {string} [reason]    why somebody left or lost a microphone
+ */
+
+/**
+ * Returns the state after an event, or null if it is not the next one. The given state is left
+ * alone; what did not change is shared.
+ *
+ * @param {RoomState} state
+ * @param {RoomEvent} event
+ * @returns {RoomState | null}
+ */
+export function apply(state, event) {
+  if (event.epoch !== state.epoch || event.seq !== state.seq + 1) return null;
+  const next = { ...state, seq: event.seq };
+  if (event.settings) {
+    next.settings = event.settings;
+  } else if (event.member) {
+    const { member } = event;
+    next.members = replace(state.members, (m) => m.id - member.id, event.type === "left" ? null : member);
+  } else if (event.mic) {
+    const { mic } = event;
+    next.mics = replace(state.mics, (m) => m.index - mic.index, mic.member === 0 ? null : mic);
+  } else if (event.room) {
+    const { phase, activatedAt, emptySince, closeReason } = event.room;
+    Object.assign(next, { phase, activatedAt, emptySince, closeReason });
+  }
+  return next;
+}
+
+/**
+ * Returns a copy of a sorted list in which the item that compares equal is replaced, removed
+ * (null) or, where there is none, inserted.
+ *
+ * @template T
+ * @param {T[]} list
+ * @param {(item: T) => number} compare  negative for items that come before
+ * @param {T | null} item
+ * @returns {T[]}
+ */
+function replace(list, compare, item) {
+  let at = list.findIndex((other) => compare(other) >= 0);
+  if (at < 0) at = list.length;
+  const found = at < list.length && compare(list[at]) === 0;
+  return list.toSpliced(at, found ? 1 : 0, ...(item === null ? [] : [item]));
+}
+
+/** A client's copy of the room, which knows when it has missed something. */
+export class Replica {
+  /** @type {RoomState | null} */
+  state = null;
+  #waiting = true; // for a snapshot
+
+  /**
+   * Takes a snapshot; the server sends empty lists as null.
+   *
+   * @param {Omit<RoomState, "members" | "mics"> & {members: Member[] | null, mics: Mic[] | null}} state
+   */
+  snapshot(state) {
+    this.state = { ...state, members: state.members ?? [], mics: state.mics ?? [] };
+    this.#waiting = false;
+  }
+
+  /**
+   * Applies events in their order. Those that the snapshot already holds are skipped; after a gap
+   * all are, until the next snapshot.
+   *
+   * @param {RoomEvent[]} events
+   * @returns {boolean} false if there is a gap: ask for a snapshot, once
+   */
+  events(events) {
+    for (const event of events) {
+      if (this.#waiting || !this.state) return true;
+      if (event.epoch === this.state.epoch && event.seq <= this.state.seq) continue;
+      const next = apply(this.state, event);
+      if (!next) {
+        this.#waiting = true;
+        return false;
+      }
+      this.state = next;
+    }
+    return true;
+  }
+}
+
+/**
+ * @param {RoomState} state
+ * @param {number} member
+ * @returns {Member | undefined}
+ */
+export function memberOf(state, member) {
+  return state.members.find((m) => m.id === member);
+}
+
+/**
+ * @param {RoomState} state
+ * @param {number} member
+ * @returns {Mic | undefined} the microphone that a member holds
+ */
+export function micOf(state, member) {
+  return state.mics.find((m) => m.member === member);
+}
+
+/**
+ * @param {Mic | undefined} mic
+ * @returns {boolean} whether its holder's audio is forwarded
+ */
+export function isLive(mic) {
+  return mic !== undefined && mic.member !== 0 && !mic.muted && !mic.modMuted;
+}
+
+/**
+ * @param {Member | undefined} member
+ * @returns {boolean} whether it may command others
+ */
+export function moderates(member) {
+  return member?.role === "host" || member?.role === "co-host";
+}

@@ -1,0 +1,109 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Replica, apply, isLive, memberOf, micOf, moderates } from "../static/state.js";
+
+const settings = { maxMembers: 10, maxMics: 2, access: "Public", micPolicy: "Auto" };
+const ann = { id: 1, name: "Ann", role: "host", status: "entered" };
+const bob = { id: 3, name: "Bob", role: "speaker", status: "entered" };
+const room = () => ({
+  epoch: 2, seq: 7, phase: "Open", emptySince: "2026-01-01T00:00:00Z", settings,
+  members: [ann, bob], mics: [{ index: 1, member: 1, grant: 4 }],
+});
+
+const table = [
+  {
+    name: "a member in between is inserted by id",
+    event: { type: "member", member: { id: 2, role: "audience", status: "entered" } },
+    want: { members: [ann, { id: 2, role: "audience", status: "entered" }, bob] },
+  },
+  {
+    name: "a member's new value replaces the old one",
+    event: { type: "member", member: { ...bob, handAt: "2026-01-01T00:00:00Z" } },
+    want: { members: [ann, { ...bob, handAt: "2026-01-01T00:00:00Z" }] },
+  },
+  { name: "who left is removed", event: { type: "left", member: ann, reason: "left" }, want: { members: [bob] } },
+  { name: "who left unseen changes nothing", event: { type: "left", member: { ...bob, id: 9 } }, want: {} },
+  { name: "an event about somebody hidden only counts", event: { type: "member" }, want: {} },
+  {
+    name: "a microphone is inserted by index",
+    event: { type: "mic", mic: { index: 0, member: 3, grant: 5 } },
+    want: { mics: [{ index: 0, member: 3, grant: 5 }, { index: 1, member: 1, grant: 4 }] },
+  },
+  {
+    name: "a microphone's new value replaces the old one",
+    event: { type: "mic", mic: { index: 1, member: 1, grant: 4, muted: true } },
+    want: { mics: [{ index: 1, member: 1, grant: 4, muted: true }] },
+  },
+  { name: "a microphone without a holder is gone", event: { type: "mic", mic: { index: 1, member: 0, grant: 4 } }, want: { mics: [] } },
+  {
+    name: "settings are replaced whole",
+    event: { type: "settings", settings: { ...settings, maxMics: 1 } },
+    want: { settings: { ...settings, maxMics: 1 } },
+  },
+  {
+    name: "what a room event leaves out is unset",
+    event: { type: "room", room: { phase: "Closed", closeReason: "done" } },
+    want: { phase: "Closed", closeReason: "done", emptySince: undefined, activatedAt: undefined },
+  },
+];
+
+for (const { name, event, want } of table) {
+  test(`apply: ${name}`, () => {
+    const before = room();
+    const after = apply(before, { epoch: 2, seq: 8, ...event });
+    assert.deepEqual(normal(after), normal({ ...room(), seq: 8, ...want }));
+    assert.deepEqual(before, room(), "the old state is left alone");
+  });
+}
+
+const normal = (state) => JSON.parse(JSON.stringify(state));
+
+test("apply: only the next event of the epoch is one", () => {
+  for (const [epoch, seq] of [[2, 7], [2, 9], [1, 8], [3, 1]]) {
+    assert.equal(apply(room(), { epoch, seq, type: "member" }), null, `epoch ${epoch}, seq ${seq}`);
+  }
+});
+
+test("a replica asks once for what it missed, and goes on from the snapshot", () => {
+  const replica = new Replica();
+  const event = (seq, member) => ({ epoch: 2, seq, type: "member", member });
+  assert.equal(replica.events([event(8, bob)]), true, "before the first snapshot there is nothing to miss");
+  replica.snapshot(room());
+  assert.equal(replica.events([event(6), event(7), event(8, { ...bob, name: "Rob" })]), true, "old ones are skipped");
+  assert.equal(replica.state.seq, 8);
+  assert.equal(replica.events([event(9), event(11)]), false, "10 is missing");
+  assert.equal(replica.state.seq, 9);
+  assert.equal(replica.events([event(12)]), true, "it has been asked for");
+  assert.equal(replica.state.seq, 9);
+  replica.snapshot({ ...room(), seq: 12 });
+  assert.equal(replica.events([event(13, { ...bob, name: "Rob" })]), true);
+  assert.equal(memberOf(replica.state, 3).name, "Rob");
+});
+
+test("an event of another epoch is a gap, also with a small number", () => {
+  const replica = new Replica();
+  replica.snapshot(room());
+  assert.equal(replica.events([{ epoch: 3, seq: 1, type: "member" }]), false);
+});
+
+test("empty lists come as null", () => {
+  const replica = new Replica();
+  replica.snapshot({ ...room(), members: null, mics: null });
+  assert.equal(replica.events([{ epoch: 2, seq: 8, type: "mic", mic: { index: 0, member: 1, grant: 1 } }]), true);
+  assert.deepEqual(replica.state.members, []);
+  assert.equal(micOf(replica.state, 1).index, 0);
+});
+
+test("a microphone is live when held and muted by nobody", () => {
+  assert.equal(isLive(undefined), false);
+  assert.equal(isLive({ index: 0, member: 1, grant: 1 }), true);
+  assert.equal(isLive({ index: 0, member: 0, grant: 1 }), false);
+  assert.equal(isLive({ index: 0, member: 1, grant: 1, muted: true }), false);
+  assert.equal(isLive({ index: 0, member: 1, grant: 1, modMuted: true }), false);
+});
+
+test("hosts and co-hosts moderate", () => {
+  assert.deepEqual(["host", "co-host", "speaker", "audience"].map((role) => moderates({ ...ann, role })), [true, true, false, false]);
+  assert.equal(moderates(undefined), false);
+});
