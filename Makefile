@@ -1,0 +1,75 @@
+# make help lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+TOOL  := go tool -modfile=hack/tools/go.mod
+GO_PACKAGES := ./...
+# Where the Kubernetes binaries are; builds them the first time.
+ASSETS = $$(go run ./hack/kubeassets --for=test)
+
+.PHONY: help
+help: ## Say what each target does.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Run
+
+.PHONY: demo
+demo: ## Run everything on loopback, prove a room with two clients, print its link. CHECK=1 exits after the proof.
+	go run ./hack/demo $(if $(CHECK),--check)
+
+##@ Test
+
+.PHONY: test
+test: test-web test-go test-browser ## Run every test: Go with -race, web, chart, real browsers.
+
+.PHONY: test-go
+test-go: ## Run the Go tests, with a real kube-apiserver and etcd.
+	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -timeout 20m $(GO_PACKAGES)
+
+.PHONY: test-web
+test-web: ## Check the types of the web client and run its unit tests.
+	hack/npm-ci.sh web
+	npm --prefix web test --silent
+
+.PHONY: test-browser
+test-browser: ## Let Chromium and Firefox talk to each other through a whole system on loopback.
+	hack/browsers.sh
+	hack/npm-ci.sh test/browser
+	go run ./hack/demo --run "npm --prefix test/browser test --silent"
+
+.PHONY: e2e
+e2e: ## Prove the whole flow, and what happens when processes die.
+	KUBEBUILDER_ASSETS="$(ASSETS)" go test -count=1 -timeout 20m -v ./test/e2e/...
+
+.PHONY: fuzz
+fuzz: ## Fuzz every parser of bytes from the network, FUZZTIME=10s each.
+	hack/fuzz.sh $(or $(FUZZTIME),10s)
+
+.PHONY: bench
+bench: ## Run the benchmarks; each prints its ratio to a floor of the same run.
+	go test -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1s) ./room/... ./token/... ./chat/... ./media/...
+
+.PHONY: lint
+lint: ## Lint, check the import rule, and check that generated files are current.
+	$(TOOL) golangci-lint run
+	$(MAKE) --no-print-directory generate
+	git diff --exit-code -- api config charts || { echo "make generate changed files: commit them"; exit 1; }
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities (needs the vulnerability database).
+	$(TOOL) govulncheck ./...
+
+##@ Build
+
+.PHONY: build
+build: ## Build the commands into bin/.
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+.PHONY: generate
+generate: ## Generate deepcopy, CRDs, RBAC, and the manifests of config/default.
+	hack/generate.sh
+
+.PHONY: clean
+clean: ## Remove what was built here.
+	rm -rf bin dist web/node_modules test/browser/node_modules

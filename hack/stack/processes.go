@@ -1,0 +1,138 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"voiceroom.dev/voiceroom/hack/controlplane"
+	"voiceroom.dev/voiceroom/hack/controlplane/child"
+)
+
+// startProcesses starts chat, operator and gateway, the latter two with the
+// credentials of their service accounts.
+func (s *Stack) startProcesses(ctx context.Context) error {
+	p := &s.ports
+	for _, port := range []*string{&p.chat, &p.chatHealth, &p.gateway, &p.gatewayHealth, &p.operatorHealth, &p.operatorMetrics} {
+		address, err := freeAddress()
+		if err != nil {
+			return err
+		}
+		*port = address
+	}
+	if s.opts.Listen != "" {
+		p.gateway = s.opts.Listen
+	}
+	s.GatewayURL = "http://" + p.gateway
+	operator, err := s.serviceAccount("voiceroom-operator")
+	if err != nil {
+		return err
+	}
+	gateway, err := s.serviceAccount("voiceroom-gateway")
+	if err != nil {
+		return err
+	}
+	s.define("chat", nil, "--listen", p.chat, "--health-listen", p.chatHealth, "--store-dir", filepath.Join(s.Dir, "chat"))
+	s.define("operator", operator, append([]string{"--namespace", SystemNamespace, "--media-namespace", MediaNamespace, "--media-image", mediaImage,
+		"--public-url", s.GatewayURL, "--health-listen", p.operatorHealth, "--metrics-listen", p.operatorMetrics}, s.opts.OperatorFlags...)...)
+	s.define("gateway", gateway, append([]string{"--namespace", SystemNamespace, "--listen", p.gateway, "--health-listen", p.gatewayHealth,
+		"--public-url", s.GatewayURL, "--allow-guests"}, s.opts.GatewayFlags...)...)
+	for _, name := range []string{"chat", "operator", "gateway"} {
+		s.opts.Progress("starting the " + name)
+		if err := s.StartProcess(name); err != nil {
+			return err
+		}
+	}
+	for name, address := range map[string]string{"chat": p.chatHealth, "operator": p.operatorHealth, "gateway": p.gatewayHealth} {
+		if err := s.waitHealthy(ctx, name, "http://"+address+"/readyz"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serviceAccount writes a kubeconfig for a user with a service account's name, and
+// returns the environment that makes a command use it.
+func (s *Stack) serviceAccount(name string) ([]string, error) {
+	user := fmt.Sprintf("system:serviceaccount:%s:%s", SystemNamespace, name)
+	cfg, err := s.plane.User(user, "system:serviceaccounts", "system:serviceaccounts:"+SystemNamespace)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(s.Dir, name+".kubeconfig")
+	return []string{"KUBECONFIG=" + path}, controlplane.WriteKubeconfig(path, cfg)
+}
+
+func (s *Stack) define(name string, env []string, args ...string) {
+	s.commands[name] = func() *exec.Cmd {
+		cmd := exec.Command(filepath.Join(s.Dir, "bin", name), args...)
+		cmd.Env = append(os.Environ(), env...)
+		cmd.Stdout, cmd.Stderr = s.opts.Log, s.opts.Log
+		return cmd
+	}
+}
+
+// StartProcess starts "chat", "operator" or "gateway" (again).
+func (s *Stack) StartProcess(name string) error {
+	p, err := child.Start(s.commands[name]())
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.processes[name] = p
+	return nil
+}
+
+// StopProcess ends a process with SIGTERM and waits.
+func (s *Stack) StopProcess(name string) {
+	if p := s.process(name); p != nil {
+		p.Stop(stopGrace)
+	}
+}
+
+// KillProcess ends a process with SIGKILL and waits.
+func (s *Stack) KillProcess(name string) {
+	if p := s.process(name); p != nil {
+		p.Kill()
+		<-p.Done()
+	}
+}
+
+func (s *Stack) process(name string) *child.Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.processes[name]
+}
+
+// waitHealthy waits for a process to be ready, or to have ended.
+func (s *Stack) waitHealthy(ctx context.Context, name, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	ended := s.process(name).Done()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		if res, err := http.DefaultClient.Do(req); err == nil {
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ended:
+			return fmt.Errorf("the %s ended: %v", name, s.process(name).State())
+		case <-ctx.Done():
+			return fmt.Errorf("the %s did not become ready: %w", name, ctx.Err())
+		}
+	}
+}
