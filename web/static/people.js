@@ -1,7 +1,7 @@
 // Who is on a microphone, who listens, and who is speaking.
 
 import { byId, child, renderList, setData, setText } from "./dom.js";
-import { memberOf, micOf, moderates } from "./state.js";
+import { memberOf, moderates } from "./state.js";
 
 /**
  * @typedef {import("./call.js").Call} Call
@@ -9,10 +9,10 @@ import { memberOf, micOf, moderates } from "./state.js";
  * @typedef {import("./state.js").Mic} Mic
  * @typedef {import("./state.js").RoomState} RoomState
  *
- * @typedef {object} Seat  one place on the mic: held, or free and only shown
- * @property {number} index
+ * @typedef {object} Seat  a held microphone, or those that are free
  * @property {Mic} [mic]
  * @property {Member} [member]
+ * @property {number} free
  *
  * @typedef {object} Offer  what a moderator can do to somebody
  * @property {string} label
@@ -20,7 +20,6 @@ import { memberOf, micOf, moderates } from "./state.js";
  * @property {object} body
  */
 
-const shownSeats = 12; // free ones are shown up to here
 const shownListeners = 200;
 const colours = 8; // that style.css knows
 
@@ -31,16 +30,14 @@ export function nameOf(member) {
 
 /**
  * @param {RoomState} state
- * @returns {Seat[]} the held microphones and the free ones between and after them, by index
+ * @returns {Seat[]} the held microphones by index, and the free ones as one seat
  */
 export function seatsOf(state) {
+  const { members, mics, settings } = state;
   /** @type {Seat[]} */
-  const seats = state.mics.map((mic) => ({ index: mic.index, mic, member: memberOf(state, mic.member) }));
-  const held = new Set(state.mics.map((mic) => mic.index));
-  for (let index = 0; index < state.settings.maxMics && seats.length < shownSeats; index++) {
-    if (!held.has(index)) seats.push({ index });
-  }
-  return seats.sort((a, b) => a.index - b.index);
+  const seats = mics.map((mic) => ({ mic, member: members.find((m) => m.id === mic.member), free: 0 }));
+  const free = settings.maxMics - mics.length;
+  return free > 0 ? [...seats, { free }] : seats;
 }
 
 /**
@@ -48,14 +45,11 @@ export function seatsOf(state) {
  * @returns {Member[]} who is on no microphone: raised hands first, longest raised first
  */
 export function listenersOf(state) {
+  const talkers = new Set(state.mics.map((mic) => mic.member));
+  const raised = (/** @type {Member} */ member) => (member.handAt ? Date.parse(member.handAt) : Infinity);
   return state.members
-    .filter((member) => !micOf(state, member.id))
-    .sort((a, b) => rank(a).localeCompare(rank(b)) || a.id - b.id);
-}
-
-/** @param {Member} member */
-function rank(member) {
-  return member.handAt ?? "~";
+    .filter((member) => !talkers.has(member.id))
+    .sort((a, b) => (raised(a) === raised(b) ? a.id - b.id : raised(a) - raised(b)));
 }
 
 export class People {
@@ -79,9 +73,9 @@ export class People {
     setText(byId("mics-count", HTMLElement), `${state.mics.length} of ${state.settings.maxMics}`);
     setText(byId("listeners-count", HTMLElement), String(listeners.length));
     const seat = byId("mic-template", HTMLTemplateElement);
-    renderList(this.#mics, seats, (s) => `${s.index}/${s.mic?.member ?? 0}`, seat, (element, { mic, member }) => {
+    renderList(this.#mics, seats, (s) => String(s.mic?.grant ?? "free"), seat, (element, { mic, member, free }) => {
       setData(element, { free: !mic, muted: mic?.muted, modMuted: mic?.modMuted });
-      if (!mic) return setText(child(element, ".name"), "Free");
+      if (!mic) return setText(child(element, ".name"), `${free} free`);
       this.#person(element, call, member ?? { id: mic.member, role: "speaker", status: "" });
       setText(child(element, ".state"), mic.modMuted ? "Muted by a host" : mic.muted ? "Muted" : "");
       this.#offer(element, moderator && mic.member !== call.self ? offersOnMic(mic) : []);
