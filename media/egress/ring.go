@@ -21,6 +21,9 @@ type entry struct {
 
 func (r *ring) put(seq uint16, packet []byte) {
 	e := &r.entries[seq%ringSize]
+	if e.size > 0 && int16(seq-e.seq) < 0 { // late: who wants the newer one is likelier
+		return
+	}
 	e.seq, e.size, e.resends = seq, 0, 0
 	if len(packet) <= ringPacket {
 		e.size = uint16(copy(e.packet[:], packet))

@@ -196,7 +196,10 @@ func (c *Conn) end(reason error) {
 	c.shut = true
 	c.gate.Unlock()
 	if !started {
-		c.server.wg.Go(c.finish)
+		go func() {
+			defer c.server.wg.Done()
+			c.finish()
+		}()
 	}
 }
 
@@ -216,7 +219,11 @@ func (c *Conn) detach(reason error) (started bool) {
 	for _, f := range c.flows {
 		delete(s.flows, f.key())
 	}
-	return c.path.Load() != nil
+	started = c.path.Load() != nil
+	if !started {
+		s.wg.Add(1) // for finish; under the lock, for Server.Close may already wait
+	}
+	return started
 }
 
 // finish tells the handler, as the very last thing that it hears.

@@ -40,7 +40,7 @@ func (c *Conn) SetReporter(r Reporter) { c.rtcp.source.Store(&r) }
 // reports to the client carry it when it is more than the uplink's own loss, so that its encoder adds
 // forward error correction for those behind us.
 func (c *Conn) SetListenerLoss(fraction float64) {
-	c.rtcp.listenerLoss.Store(uint32(math.Round(min(max(fraction, 0), 1) * 255)))
+	c.rtcp.listenerLoss.Store(uint32(math.Round(min(max(fraction, 0)*256, 255))))
 }
 
 // Stats returns a snapshot.

@@ -1,0 +1,187 @@
+package egress
+
+import (
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"voiceroom.dev/voiceroom/media/transport"
+)
+
+var start = time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
+
+// newSlot is a slot whose numbers start at 100 and 5000.
+func newSlot() *slot {
+	return &slot{last: position{index: 100, timestamp: 5000}, started: start}
+}
+
+type step struct {
+	member    uint32
+	ssrc      uint32
+	seq       uint16
+	timestamp uint32
+	ms        int // arrival
+	silence   bool
+
+	want   position
+	marker bool
+	drop   bool
+}
+
+func TestPlace(t *testing.T) {
+	for name, steps := range map[string][]step{
+		"a talker's numbers are kept but for an offset": {
+			{member: 1, seq: 7, timestamp: 900, want: position{100, 5000}, marker: true},
+			{member: 1, seq: 8, timestamp: 1860, ms: 25, want: position{101, 5960}},
+			{member: 1, seq: 11, timestamp: 4740, ms: 80, want: position{104, 8840}},
+		},
+		"reordered packets fill their gaps, once": {
+			{member: 1, seq: 65535, want: position{100, 5000}, marker: true},
+			{member: 1, seq: 2, timestamp: 2880, ms: 60, want: position{103, 7880}},
+			{member: 1, seq: 0, timestamp: 960, ms: 61, want: position{101, 5960}},
+			{member: 1, seq: 0, timestamp: 960, ms: 62, drop: true},
+			{member: 1, seq: 2, timestamp: 2880, ms: 63, drop: true},
+			{member: 1, seq: 65535, ms: 64, drop: true},
+			{member: 1, seq: 1, timestamp: 1920, ms: 65, want: position{102, 6920}},
+		},
+		"what comes too late is dropped": {
+			{member: 1, seq: 100, want: position{100, 5000}, marker: true},
+			{member: 1, seq: 200, timestamp: 96000, ms: 2000, want: position{200, 101000}},
+			{member: 1, seq: 136, timestamp: 34560, ms: 2001, drop: true},
+			{member: 1, seq: 137, timestamp: 35520, ms: 2002, want: position{137, 40520}},
+		},
+		"a switch goes on in the sequence and by the clock": {
+			{member: 1, seq: 7, timestamp: 900, want: position{100, 5000}, marker: true},
+			{member: 2, seq: 50000, timestamp: 3_000_000_000, ms: 1000, want: position{101, 53000}, marker: true},
+			{member: 2, seq: 50001, timestamp: 3_000_000_960, ms: 1020, want: position{102, 53960}},
+			{member: 2, seq: 49999, timestamp: 2_999_999_040, ms: 1021, drop: true}, // from before the switch
+			{member: 2, ssrc: 9, seq: 1, timestamp: 1, ms: 1021, want: position{103, 54920}, marker: true},
+		},
+		"silence, and speech after it": {
+			{member: 1, seq: 7, timestamp: 900, want: position{100, 5000}, marker: true},
+			{silence: true, ms: 100, want: position{101, 9800}}, // 80 ms late, so it is due now
+			{silence: true, ms: 100, want: position{102, 10760}},
+			{silence: true, ms: 100, want: position{103, 11720}},
+			{member: 1, seq: 8, timestamp: 1860, ms: 110, want: position{104, 12680}, marker: true},
+			{member: 1, seq: 7, timestamp: 900, ms: 111, drop: true},
+		},
+		"speech long after silence": {
+			{member: 1, seq: 7, timestamp: 900, want: position{100, 5000}, marker: true},
+			{silence: true, ms: 20, want: position{101, 5960}},
+			{member: 1, seq: 8, timestamp: 1860, ms: 1020, want: position{102, 53960}, marker: true},
+		},
+		"a talker cannot drive the rollover counter": {
+			{member: 1, seq: 0, want: position{100, 5000}, marker: true},
+			{member: 1, seq: 1000, timestamp: 960_000, ms: 20_000, want: position{1100, 965_000}},
+			{member: 1, seq: 2001, timestamp: 960_960, ms: 20_020, want: position{1101, 965_960}, marker: true},
+			{member: 1, seq: 40000, timestamp: 961_920, ms: 20_040, want: position{1102, 966_920}, marker: true},
+		},
+		"nor the clock": {
+			{member: 1, seq: 0, timestamp: 1000, want: position{100, 5000}, marker: true},
+			{member: 1, seq: 1, timestamp: 900, ms: 20, want: position{101, 5960}, marker: true},
+			{member: 1, seq: 2, timestamp: 900 + 48000*11, ms: 40, want: position{102, 6920}, marker: true},
+			{member: 1, seq: 3, timestamp: 900 + 48000*20, ms: 9040, want: position{103, 6920 + 48000*9}}, // a pause
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSlot()
+			for i, st := range steps {
+				arrival := start.Add(time.Duration(st.ms) * time.Millisecond)
+				var got step
+				if st.silence {
+					got.want = s.pause(arrival)
+				} else {
+					p := &transport.Packet{SSRC: st.ssrc, Sequence: st.seq, Timestamp: st.timestamp, Arrival: arrival}
+					at, marker, ok := s.place(st.member, p)
+					got.want, got.marker, got.drop = at, marker, !ok
+				}
+				want := step{want: st.want, marker: st.marker, drop: st.drop}
+				if diff := cmp.Diff(want, got, cmp.AllowUnexported(step{}, position{})); diff != "" {
+					t.Errorf("step %d (-want +got):\n%s", i, diff)
+				}
+			}
+		})
+	}
+}
+
+func TestFirstSequenceIsLow(t *testing.T) {
+	for range 100 {
+		var s slot
+		s.init(transport.Slot{})
+		if s.last.index >= 1<<15 {
+			t.Fatalf("starts at %d", s.last.index)
+		}
+	}
+}
+
+// Whatever talkers send, no index is used twice (GCM would give the key away), newer packets have
+// newer timestamps, and the sequence never jumps by more than a receiver can follow.
+func FuzzPlace(f *testing.F) {
+	f.Add([]byte{0, 0, 1, 3, 1, 0, 3, 3, 0, 0, 2, 0, 2, 0, 0, 0, 1, 0, 9, 9})
+	f.Add([]byte{1, 255, 255, 1, 1, 0, 0, 1, 1, 255, 254, 1, 3, 0, 0, 0, 1, 0, 1, 1})
+	f.Fuzz(func(t *testing.T, ops []byte) {
+		s := newSlot()
+		seen := map[uint64]bool{}
+		now := start
+		for ; len(ops) >= 4; ops = ops[4:] {
+			now = now.Add(time.Duration(ops[3]) * time.Millisecond)
+			before, used := s.last, s.used
+			var at position
+			if ops[0]&3 == 3 {
+				if !s.live {
+					continue
+				}
+				at = s.pause(now)
+			} else {
+				seq := binary.BigEndian.Uint16(ops[1:])
+				p := &transport.Packet{Sequence: seq, Timestamp: uint32(seq) * uint32(ops[0]>>2) * 960, Arrival: now}
+				var ok bool
+				if at, _, ok = s.place(uint32(ops[0]&3), p); !ok {
+					continue
+				}
+			}
+			if seen[at.index] {
+				t.Fatalf("index %d was used twice", at.index)
+			}
+			seen[at.index] = true
+			if used && at.index > before.index+maxJump {
+				t.Fatalf("from %d to %d", before.index, at.index)
+			}
+			if used && at.index > before.index && int32(at.timestamp-before.timestamp) < 0 {
+				t.Fatalf("timestamp from %d to %d", before.timestamp, at.timestamp)
+			}
+		}
+	})
+}
+
+func TestRing(t *testing.T) {
+	var r ring
+	r.put(65535, []byte("a"))
+	r.put(0, []byte("b"))
+	r.put(1, make([]byte, ringPacket+1))
+	for range maxResends {
+		if got := string(r.take(65535)); got != "a" {
+			t.Fatalf("got %q", got)
+		}
+	}
+	if r.take(65535) != nil {
+		t.Error("sent again without end")
+	}
+	if r.take(1) != nil || r.take(2) != nil {
+		t.Error("what was not kept was taken")
+	}
+	r.put(ringSize, []byte("c"))
+	if r.take(0) != nil {
+		t.Error("what was overwritten was taken")
+	}
+	r.put(0, []byte("late"))
+	if got := string(r.take(ringSize)); got != "c" {
+		t.Errorf("a late packet replaced a newer one: %q", got)
+	}
+	r.clear()
+	if r.take(ringSize) != nil {
+		t.Error("what was purged was taken")
+	}
+}

@@ -1,0 +1,143 @@
+package transport
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"voiceroom.dev/voiceroom/media/transport/transporttest"
+)
+
+func dialTCP(t *testing.T, s *Server) *net.TCPConn {
+	t.Helper()
+	conn, err := net.DialTCP("tcp4", nil, net.TCPAddrFromAddrPort(s.Addr()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func frameOf(b []byte) []byte {
+	return append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
+}
+
+// A client that does not read is not waited for, and what it gets is whole frames.
+func TestSlowTCPClient(t *testing.T) {
+	s := newServer(t)
+	c, _ := waiting(t, s)
+	conn := dialTCP(t, s)
+	if _, err := conn.Write(frameOf(request(c.current, c.current.pwd))); err != nil {
+		t.Fatal(err)
+	}
+	in, buf := bufio.NewReader(conn), make([]byte, maxDatagram)
+	if _, err := readFrame(in, buf); err != nil {
+		t.Fatalf("no response: %v", err)
+	}
+	sent := 0
+	packet := make([]byte, 1200)
+	for {
+		binary.BigEndian.PutUint32(packet, uint32(sent))
+		err := c.WriteRTP(packet)
+		if errors.Is(err, ErrWouldBlock) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent++
+	}
+	if s.counters.SendDropped.Load() != 1 {
+		t.Error("the drop is not counted")
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(transporttest.Patience))
+	for i := range sent - 1 { // the last may still lie in part with the server
+		frame, err := readFrame(in, buf)
+		if err != nil || len(frame) != len(packet) || binary.BigEndian.Uint32(frame) != uint32(i) {
+			t.Fatalf("frame %d: %d bytes, %v", i, len(frame), err)
+		}
+	}
+	// With room again, the rest of the last frame goes first.
+	binary.BigEndian.PutUint32(packet, uint32(sent))
+	for errors.Is(c.WriteRTP(packet), ErrWouldBlock) {
+	}
+	for i := sent - 1; i <= sent; i++ {
+		frame, err := readFrame(in, buf)
+		if err != nil || len(frame) != len(packet) || binary.BigEndian.Uint32(frame) != uint32(i) {
+			t.Fatalf("frame %d: %d bytes, %v", i, len(frame), err)
+		}
+	}
+}
+
+func TestTCPStrangers(t *testing.T) {
+	s := newServer(t)
+	oversized := dialTCP(t, s)
+	if _, err := oversized.Write([]byte{0xff, 0xff, 1}); err != nil {
+		t.Fatal(err)
+	}
+	_ = oversized.SetReadDeadline(time.Now().Add(transporttest.Patience))
+	if _, err := oversized.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("an oversized frame did not end the connection: %v", err)
+	}
+	waitFor(t, "refused", s.counters.TCPRefused.Load, 1)
+
+	// A stranger's time is up.
+	dialTCP(t, s)
+	waitFor(t, "known TCP connections", func() uint64 {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		return uint64(len(s.tcps))
+	}, 1)
+	s.mu.RLock()
+	for tc := range s.tcps {
+		_ = tc.conn.SetReadDeadline(time.Now())
+	}
+	s.mu.RUnlock()
+	waitFor(t, "refused", s.counters.TCPRefused.Load, 2)
+}
+
+// A TCP connection belongs to its client: it ends with it.
+func TestTCPEndsWithConnection(t *testing.T) {
+	s := newServer(t)
+	c, h := waiting(t, s)
+	conn := dialTCP(t, s)
+	if _, err := conn.Write(frameOf(request(c.current, c.current.pwd))); err != nil {
+		t.Fatal(err)
+	}
+	in, buf := bufio.NewReader(conn), make([]byte, maxDatagram)
+	if _, err := readFrame(in, buf); err != nil {
+		t.Fatalf("no response: %v", err)
+	}
+	c.Close(ErrLost)
+	transporttest.Receive(t, h.closed, "Closed")
+	_ = conn.SetReadDeadline(time.Now().Add(transporttest.Patience))
+	if _, err := readFrame(in, buf); !errors.Is(err, io.EOF) {
+		t.Errorf("the connection did not end: %v", err)
+	}
+}
+
+func TestReadFrame(t *testing.T) {
+	server, client := net.Pipe()
+	defer func() { _ = client.Close() }()
+	go func() {
+		for _, b := range []byte{0, 3, 'a', 'b', 'c', 0, 0, 0, 1, 'd'} { // in the smallest pieces
+			_, _ = server.Write([]byte{b})
+		}
+		_ = server.Close()
+	}()
+	in, buf := bufio.NewReader(client), make([]byte, 16)
+	for _, want := range []string{"abc", "", "d"} {
+		got, err := readFrame(in, buf)
+		if err != nil || string(got) != want {
+			t.Errorf("frame %q, %v; want %q", got, err, want)
+		}
+	}
+	if _, err := readFrame(in, buf); !errors.Is(err, io.EOF) {
+		t.Errorf("at the end: %v", err)
+	}
+}
