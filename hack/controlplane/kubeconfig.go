@@ -8,7 +8,8 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// WriteKubeconfig writes a kubeconfig file for cfg, readable by its owner alone since it holds the user's key.
+// WriteKubeconfig writes a kubeconfig file for a configuration of a Plane. It holds the user's key and is readable by
+// its owner alone.
 func WriteKubeconfig(path string, cfg *rest.Config) error {
 	const name = "voiceroom"
 	file := clientcmdapi.NewConfig()

@@ -67,25 +67,26 @@ func (p *projector) value(ctx context.Context, env corev1.EnvVar, before map[str
 	switch {
 	case from == nil:
 		return expand(env.Value, before), true, nil
-	case from.FieldRef != nil:
-		value, err = p.facts.field(from.FieldRef.FieldPath)
+	case from.FieldRef != nil, from.ResourceFieldRef != nil:
+		value, err = p.facts.value(from.FieldRef, from.ResourceFieldRef)
 		return value, err == nil, err
 	case from.ConfigMapKeyRef != nil:
 		data, err := p.configMap(ctx, from.ConfigMapKeyRef.Name, from.ConfigMapKeyRef.Optional)
 		if err != nil {
 			return "", false, err
 		}
-		return key(data, from.ConfigMapKeyRef.Key, from.ConfigMapKeyRef.Optional)
+		return pickKey(data, from.ConfigMapKeyRef.Key, from.ConfigMapKeyRef.Optional)
 	default: // a secretKeyRef; others are refused before: see unsupported
 		data, err := p.secret(ctx, from.SecretKeyRef.Name, from.SecretKeyRef.Optional)
 		if err != nil {
 			return "", false, err
 		}
-		return key(data, from.SecretKeyRef.Key, from.SecretKeyRef.Optional)
+		return pickKey(data, from.SecretKeyRef.Key, from.SecretKeyRef.Optional)
 	}
 }
 
-func key(data map[string][]byte, name string, optional *bool) (string, bool, error) {
+// pickKey returns one key of a ConfigMap or Secret.
+func pickKey(data map[string][]byte, name string, optional *bool) (string, bool, error) {
 	value, ok := data[name]
 	if !ok && !isTrue(optional) {
 		return "", false, &wanting{"CreateContainerConfigError", fmt.Sprintf("there is no key %q", name)}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -94,6 +95,19 @@ func New(opts Options) (*Node, error) {
 	if opts.Output == nil {
 		opts.Output = io.Discard
 	}
+	opts.Config = rest.AddUserAgent(rest.CopyConfig(opts.Config), "devnode")
+	if opts.Config.QPS == 0 {
+		opts.Config.QPS = -1 // the API server has its own idea of fairness
+	}
+	binaries := make(map[string]string, len(opts.Binaries))
+	for image, binary := range opts.Binaries { // processes start in a directory of their own
+		absolute, err := filepath.Abs(binary)
+		if err != nil {
+			return nil, fmt.Errorf("find the binary of image %s: %w", image, err)
+		}
+		binaries[image] = absolute
+	}
+	opts.Binaries = binaries
 	addresses, err := newAddressPool(opts.PodCIDR)
 	if err != nil {
 		return nil, err

@@ -26,11 +26,12 @@ const (
 // heartbeat keeps the Node and its Lease in being until ctx ends. An API server that is away is asked again.
 func (n *Node) heartbeat(ctx context.Context) error {
 	for {
+		created, err := n.beat(ctx, time.Now())
+		if err != nil && ctx.Err() == nil {
+			ctrl.LoggerFrom(ctx).Error(err, "heartbeat")
+		}
 		pause := heartbeatEvery
-		if err := n.beat(ctx, time.Now()); err != nil {
-			if ctx.Err() == nil {
-				ctrl.LoggerFrom(ctx).Error(err, "heartbeat")
-			}
+		if err != nil || created { // a new node has a taint that only an update removes
 			pause = retryEvery
 		}
 		select {
@@ -41,14 +42,15 @@ func (n *Node) heartbeat(ctx context.Context) error {
 	}
 }
 
-func (n *Node) beat(ctx context.Context, now time.Time) error {
+// beat brings the Node and its Lease up to date, and tells whether it had to create the Node.
+func (n *Node) beat(ctx context.Context, now time.Time) (created bool, err error) {
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.opts.Name}}
-	_, err := controllerutil.CreateOrPatch(ctx, n.client, node, func() error {
+	result, err := controllerutil.CreateOrPatch(ctx, n.client, node, func() error {
 		n.describe(node, metav1.NewTime(now))
 		return nil
 	})
 	if err != nil && !apierrors.IsAlreadyExists(err) { // the cache did not know it yet
-		return fmt.Errorf("register the node: %w", err)
+		return false, fmt.Errorf("register the node: %w", err)
 	}
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: n.opts.Name, Namespace: corev1.NamespaceNodeLease}}
 	_, err = controllerutil.CreateOrPatch(ctx, n.client, lease, func() error {
@@ -57,9 +59,9 @@ func (n *Node) beat(ctx context.Context, now time.Time) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("renew the node's lease: %w", err)
+		return false, fmt.Errorf("renew the node's lease: %w", err)
 	}
-	return nil
+	return result == controllerutil.OperationResultCreated, nil
 }
 
 // describe puts what is true of this node into its object.

@@ -38,13 +38,7 @@ func unsupportedVolume(source corev1.VolumeSource) string {
 	}
 	for _, part := range list {
 		switch {
-		case part.ConfigMap != nil, part.Secret != nil:
-		case part.DownwardAPI != nil:
-			for _, item := range part.DownwardAPI.Items {
-				if item.FieldRef == nil {
-					return "resourceFieldRef"
-				}
-			}
+		case part.ConfigMap != nil, part.Secret != nil, part.DownwardAPI != nil:
 		default:
 			return "only configMap, secret and downwardAPI can be projected"
 		}
@@ -57,8 +51,8 @@ func unsupportedContainer(container *corev1.Container) string {
 		return "envFrom"
 	}
 	for _, env := range container.Env {
-		if from := env.ValueFrom; from != nil && from.FieldRef == nil && from.ConfigMapKeyRef == nil && from.SecretKeyRef == nil {
-			return fmt.Sprintf("environment variable %s: only fieldRef, configMapKeyRef and secretKeyRef are known", env.Name)
+		if from := env.ValueFrom; from != nil && from.FileKeyRef != nil {
+			return fmt.Sprintf("environment variable %s: fileKeyRef", env.Name)
 		}
 	}
 	for _, mount := range container.VolumeMounts {

@@ -96,7 +96,7 @@ func (p *projector) project(ctx context.Context, from part, into payload) error 
 		return pick(data, from.Secret.Items, from.Secret.Optional, from.mode, into)
 	case from.DownwardAPI != nil:
 		for _, item := range from.DownwardAPI.Items {
-			value, err := p.facts.field(item.FieldRef.FieldPath)
+			value, err := p.facts.value(item.FieldRef, item.ResourceFieldRef)
 			if err != nil {
 				return err
 			}

@@ -54,6 +54,9 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 	return p, nil
 }
 
+// PID is the process's number, and its group's.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Done is closed once the process has ended and was reaped.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
@@ -97,6 +100,3 @@ func (p *Process) Stop(grace time.Duration) {
 	p.Kill()
 	<-p.done
 }
-
-// PID is the process's number, and its group's.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
