@@ -20,14 +20,15 @@ import (
 // is never waited in full when things are right.
 const patience = 30 * time.Second
 
-// Server is a chat server under test and ways to reach and disturb it. All
-// fields are required but Denied and Many.
+// Server is a chat server under test and ways to reach and disturb it. Only
+// Open is required, yet a back end is proven only with all of them.
 type Server struct {
 	// Open returns a new Provider of this server. The suite closes it.
 	Open func(t *testing.T) chat.Provider
 
 	// Stop makes the server unreachable, and returns when it is. Start brings it
 	// back with what it had stored, at the same address, and returns when it serves.
+	// Without them the tests of restarts and outages are skipped.
 	Stop, Start func(t *testing.T)
 
 	// Denied returns a new Provider with credentials that the server refuses, or
@@ -44,6 +45,7 @@ type Server struct {
 func Run(t *testing.T, start func(t *testing.T) Server) {
 	s := &suite{server: start(t)}
 	s.chat = s.open(t)
+	back(t, s.chat) // it may take its time to start
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, *suite)

@@ -109,6 +109,13 @@ func (s *suite) snapshot(t *testing.T, id string) snapshot {
 	return snap
 }
 
+func (s *suite) needStop(t *testing.T) {
+	t.Helper()
+	if s.server.Stop == nil || s.server.Start == nil {
+		t.Skip("the server cannot be stopped and started")
+	}
+}
+
 // back waits until a provider works again.
 func back(t *testing.T, p chat.Provider) {
 	t.Helper()
@@ -116,6 +123,7 @@ func back(t *testing.T, p chat.Provider) {
 }
 
 func testRestart(t *testing.T, s *suite) {
+	s.needStop(t)
 	if !s.chat.Capabilities().Durable {
 		t.Skip("the back end forgets")
 	}
@@ -162,6 +170,7 @@ func testRestart(t *testing.T, s *suite) {
 // provider was connected or not; they change nothing later; and what retries
 // goes on by itself.
 func testOutage(t *testing.T, s *suite) {
+	s.needStop(t)
 	g := s.group(t)
 	if err := s.chat.AddMember(soon(t), g.ID, chat.Member{Subject: "guest:0"}); err != nil {
 		t.Fatal(err)

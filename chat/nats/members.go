@@ -2,7 +2,6 @@ package nats
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -105,36 +104,4 @@ func (p *Provider) Members(ctx context.Context, id string) ([]chat.Member, error
 		return nil
 	})
 	return members, err
-}
-
-// revised is a record with its revision.
-type revised[T any] struct {
-	record T
-	rev    uint64
-}
-
-// list reads the newest revision of every record that matches subjects. A
-// record that is rewritten while we read turns up again, at a later sequence.
-func list[T any](ctx context.Context, st *store, subjects string) ([]revised[T], error) {
-	var records []revised[T]
-	at := map[string]int{} // subject -> index in records
-	var broken error
-	err := st.each(ctx, st.names.stateStream(), subjects, 0, func(it item) bool {
-		r := revised[T]{rev: it.seq}
-		if broken = json.Unmarshal(it.data, &r.record); broken != nil {
-			broken = fmt.Errorf("decode record %d: %w", it.seq, broken)
-			return false
-		}
-		if i, seen := at[it.subject]; seen {
-			records[i] = r
-			return true
-		}
-		at[it.subject] = len(records)
-		records = append(records, r)
-		return true
-	})
-	if err == nil {
-		err = broken
-	}
-	return records, err
 }

@@ -85,29 +85,44 @@ func (p *Provider) History(ctx context.Context, id string, before uint64, limit 
 }
 
 func (st *store) history(ctx context.Context, id string, before uint64, limit int) ([]chat.Message, error) {
+	stream, subject := st.names.messagesStream(), st.names.messages(id)
 	var items []item
-	err := st.each(ctx, st.names.messagesStream(), st.names.messages(id), 0, func(it item) bool {
-		if before > 0 && it.seq >= before {
-			return false
+	for from, newest := uint64(0), uint64(0); ; from = newest + 1 {
+		latest, err := st.last(ctx, stream, subject)
+		if isNotFound(err) {
+			break
 		}
-		if it.header.Get(endHeader) == "" {
-			items = append(items, it)
+		if err != nil {
+			return nil, err
 		}
-		return true
-	})
-	if err != nil {
-		return nil, err
+		err = st.each(ctx, stream, subject, from, func(it item) bool {
+			if before > 0 && it.seq >= before {
+				newest = max(it.seq, latest.seq)
+				return false
+			}
+			newest = it.seq
+			if it.header.Get(endHeader) == "" {
+				items = append(items, it)
+			}
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+		if newest >= latest.seq { // else the replica that answered lags behind the leader
+			break
+		}
 	}
 	items = items[max(0, len(items)-limit):]
-	newest := make([]chat.Message, 0, len(items))
+	messages := make([]chat.Message, 0, len(items))
 	for _, it := range items {
 		m, err := decodeMessage(it.seq, it.data)
 		if err != nil {
 			return nil, err
 		}
-		newest = append(newest, m)
+		messages = append(messages, m)
 	}
-	return newest, nil
+	return messages, nil
 }
 
 func decodeMessage(seq uint64, data []byte) (chat.Message, error) {

@@ -38,9 +38,8 @@
 // reads; the server walks the group's members to count them, under 10 ms for
 // 10,000. Members and History page through stored records without a consumer.
 //
-// With more than one replica, Members, ListGroups and History may be answered by
-// a replica that lags behind the last write by the replication delay. Single
-// records, counts and compare-and-set always go to the leader.
+// With more than one replica a page may come from one that lags behind; which
+// members exist, and how far messages go, is always the leader's word.
 package nats
 
 import (

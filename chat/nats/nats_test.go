@@ -19,25 +19,25 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// server is a real server that can be stopped and started on one address and store.
-type server struct {
+// single is a real server that can be stopped and started on one address and store.
+type single struct {
 	cfg     natsserver.Config
 	running *natsserver.Server
 }
 
-func newServer(t testing.TB, cfg natsserver.Config) *server {
+func newSingle(t testing.TB, cfg natsserver.Config) *single {
 	t.Helper()
 	if cfg.StoreDir == "" {
 		cfg.StoreDir = t.TempDir()
 	}
-	s := &server{cfg: cfg}
+	s := &single{cfg: cfg}
 	s.start(t)
 	s.cfg.Listen = s.running.Addr().String()
 	t.Cleanup(func() { s.running.Shutdown() })
 	return s
 }
 
-func (s *server) start(t testing.TB) {
+func (s *single) start(t testing.TB) {
 	t.Helper()
 	var err error
 	if s.running, err = natsserver.Start(t.Context(), s.cfg); err != nil {
@@ -45,9 +45,9 @@ func (s *server) start(t testing.TB) {
 	}
 }
 
-func (s *server) stop(testing.TB) { s.running.Shutdown() }
+func (s *single) stop(testing.TB) { s.running.Shutdown() }
 
-func (s *server) url() string { return "nats://" + s.cfg.Listen }
+func (s *single) url() string { return "nats://" + s.cfg.Listen }
 
 func open(t testing.TB, cfg nats.Config) *nats.Provider {
 	t.Helper()
@@ -61,7 +61,7 @@ func open(t testing.TB, cfg nats.Config) *nats.Provider {
 func TestProvider(t *testing.T) {
 	t.Parallel()
 	chattest.Run(t, func(t *testing.T) chattest.Server {
-		s := newServer(t, natsserver.Config{User: "operator", Password: "right"})
+		s := newSingle(t, natsserver.Config{User: "operator", Password: "right"})
 		with := func(password string) func(*testing.T) chat.Provider {
 			return func(t *testing.T) chat.Provider {
 				return open(t, nats.Config{URL: s.url(), User: "operator", Password: password, ReconnectWait: testReconnectWait})

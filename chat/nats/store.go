@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -73,27 +72,40 @@ func (st *store) put(ctx context.Context, subject string, rev uint64, record any
 
 // get reads a record and its revision from the stream's leader, or returns chat.ErrNotFound.
 func (st *store) get(ctx context.Context, subject string, record any) (uint64, error) {
+	it, err := st.last(ctx, st.names.stateStream(), subject)
+	if err != nil {
+		return 0, err
+	}
+	if err := json.Unmarshal(it.data, record); err != nil {
+		return 0, fmt.Errorf("decode record: %w", err)
+	}
+	return it.seq, nil
+}
+
+// last returns the newest message on subject as the stream's leader has it.
+func (st *store) last(ctx context.Context, stream, subject string) (item, error) {
+	return st.message(ctx, stream, map[string]any{"last_by_subj": subject})
+}
+
+func (st *store) message(ctx context.Context, stream string, which map[string]any) (item, error) {
 	var answer struct {
 		Error   *jetstream.APIError `json:"error"`
 		Message struct {
-			Seq  uint64 `json:"seq"`
-			Data []byte `json:"data"`
+			Subject string `json:"subject"`
+			Seq     uint64 `json:"seq"`
+			Data    []byte `json:"data"`
 		} `json:"message"`
 	}
-	request := map[string]any{"last_by_subj": subject}
-	err := st.api(ctx, "STREAM.MSG.GET."+st.names.stateStream(), request, &answer)
+	err := st.api(ctx, "STREAM.MSG.GET."+stream, which, &answer)
 	switch {
 	case err != nil:
-		return 0, err
+		return item{}, err
 	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
-		return 0, chat.ErrNotFound
+		return item{}, chat.ErrNotFound
 	case answer.Error != nil:
-		return 0, answer.Error
+		return item{}, answer.Error
 	}
-	if err := json.Unmarshal(answer.Message.Data, record); err != nil {
-		return 0, fmt.Errorf("decode record: %w", err)
-	}
-	return answer.Message.Seq, nil
+	return item{seq: answer.Message.Seq, subject: answer.Message.Subject, data: answer.Message.Data}, nil
 }
 
 // remove deletes the stored message seq, and reports whether it was still there.
@@ -105,17 +117,16 @@ func (st *store) remove(ctx context.Context, stream string, seq uint64) (bool, e
 	if err := st.api(ctx, "STREAM.MSG.DELETE."+stream, request, &answer); err != nil {
 		return false, err
 	}
-	if answer.Error != nil {
-		if answer.Error.ErrorCode == errCodeSequenceNotFound || answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
-			return false, nil
-		}
-		return false, answer.Error
+	if answer.Error == nil {
+		return true, nil
 	}
-	return true, nil
+	// The server has several answers for what is deleted already, one of them the
+	// code for any failure.
+	if _, err := st.message(ctx, stream, map[string]any{"seq": seq}); isNotFound(err) {
+		return false, nil
+	}
+	return false, answer.Error
 }
-
-// errCodeSequenceNotFound answers the deletion of what is already deleted.
-const errCodeSequenceNotFound = 10043
 
 // purge deletes all of stream's messages on subject below seq (0: all of them).
 func (st *store) purge(ctx context.Context, stream, subject string, below uint64) error {
@@ -135,21 +146,50 @@ func (st *store) purge(ctx context.Context, stream, subject string, below uint64
 	return nil
 }
 
-// count returns how many records match a subject with a wildcard. The server
-// lists them if asked from offset 0; an offset past the end leaves the total.
-func (st *store) count(ctx context.Context, subjects string) (int, error) {
-	var answer struct {
-		Error *jetstream.APIError `json:"error"`
-		Total int                 `json:"total"`
+// count returns how many records match a subject with a wildcard, by the
+// stream's leader. The server lists them if asked from offset 0; an offset past
+// the end leaves the total.
+func (st *store) count(ctx context.Context, wildcard string) (int, error) {
+	info, err := st.matching(ctx, wildcard, 1<<30)
+	return info.Total, err
+}
+
+// subjects returns the subjects of the records that match, by the stream's leader.
+func (st *store) subjects(ctx context.Context, wildcard string) (map[string]bool, error) {
+	found := map[string]bool{}
+	for offset := 0; ; {
+		info, err := st.matching(ctx, wildcard, offset)
+		if err != nil {
+			return nil, err
+		}
+		for subject := range info.State.Subjects {
+			found[subject] = true
+		}
+		offset += len(info.State.Subjects)
+		if len(info.State.Subjects) == 0 || offset >= info.Total {
+			return found, nil
+		}
 	}
-	request := map[string]any{"subjects_filter": subjects, "offset": 1 << 30}
-	if err := st.api(ctx, "STREAM.INFO."+st.names.stateStream(), request, &answer); err != nil {
-		return 0, err
+}
+
+type streamInfo struct {
+	Error *jetstream.APIError `json:"error"`
+	Total int                 `json:"total"`
+	State struct {
+		Subjects map[string]uint64 `json:"subjects"`
+	} `json:"state"`
+}
+
+func (st *store) matching(ctx context.Context, wildcard string, offset int) (streamInfo, error) {
+	var info streamInfo
+	request := map[string]any{"subjects_filter": wildcard, "offset": offset}
+	if err := st.api(ctx, "STREAM.INFO."+st.names.stateStream(), request, &info); err != nil {
+		return streamInfo{}, err
 	}
-	if answer.Error != nil {
-		return 0, answer.Error
+	if info.Error != nil {
+		return streamInfo{}, info.Error
 	}
-	return answer.Total, nil
+	return info, nil
 }
 
 // api calls $JS.API.<call>.
@@ -175,74 +215,4 @@ func (st *store) request(ctx context.Context, call string, request any) (*nats.M
 		return nil, fmt.Errorf("%w: %w", jetstream.ErrNoStreamResponse, err)
 	}
 	return msg, err
-}
-
-// each calls yield for every message of stream that matches subject, from
-// sequence from on, in ascending order, until yield returns false.
-func (st *store) each(ctx context.Context, stream, subject string, from uint64, yield func(item) bool) error {
-	for {
-		last, more, err := st.page(ctx, stream, subject, from, yield)
-		if err != nil || !more {
-			return err
-		}
-		from = last + 1
-	}
-}
-
-// pageSize bounds what the server sends in one go.
-const pageSize = 500
-
-// page reads up to pageSize messages by a batched direct get. more tells that
-// there are others after last.
-func (st *store) page(ctx context.Context, stream, subject string, from uint64, yield func(item) bool) (last uint64, more bool, err error) {
-	conn := st.js.Conn()
-	sub, err := conn.SubscribeSync(conn.NewInbox())
-	if err != nil {
-		return 0, false, err
-	}
-	defer func() { err = errors.Join(err, ignoreClosed(sub.Unsubscribe())) }()
-	request, err := json.Marshal(map[string]any{"seq": max(from, 1), "next_by_subj": subject, "batch": pageSize})
-	if err != nil {
-		return 0, false, err
-	}
-	if err := conn.PublishRequest(jetstream.DefaultAPIPrefix+"DIRECT.GET."+stream, sub.Subject, request); err != nil {
-		return 0, false, err
-	}
-	wanted := true
-	for {
-		msg, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return last, false, err
-		}
-		if status := msg.Header.Get("Status"); status != "" {
-			more, err := endOfPage(status, msg)
-			return last, more && wanted, err
-		}
-		if last, err = strconv.ParseUint(msg.Header.Get(jetstream.SequenceHeader), 10, 64); err != nil {
-			return 0, false, fmt.Errorf("direct get without a sequence: %w", err)
-		}
-		wanted = wanted && yield(item{seq: last, subject: msg.Header.Get(jetstream.SubjectHeader), header: msg.Header, data: msg.Data})
-	}
-}
-
-// endOfPage reads the status that follows the messages of a page.
-func endOfPage(status string, msg *nats.Msg) (more bool, err error) {
-	switch status {
-	case "204": // end of batch
-		pending := msg.Header.Get("Nats-Num-Pending")
-		return pending != "" && pending != "0", nil
-	case "404": // nothing matches
-		return false, nil
-	case "503":
-		return false, nats.ErrNoResponders
-	}
-	return false, fmt.Errorf("direct get: status %s %s", status, msg.Header.Get("Description"))
-}
-
-// ignoreClosed drops the error of tidying up after the connection is closed.
-func ignoreClosed(err error) error {
-	if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrBadSubscription) {
-		return nil
-	}
-	return err
 }
