@@ -96,7 +96,9 @@ type Capabilities struct {
 }
 
 // Provider is one chat back end. Methods are safe for concurrent use, return
-// the errors above, and honour ctx. All are idempotent: repeating a call that
+// the errors above, and honour ctx: a call that ctx ends returns ErrUnavailable,
+// and may or may not have happened. Arguments that do not Validate are
+// ErrInvalid. All are idempotent: repeating a call that
 // succeeded (or whose answer was lost) changes nothing and returns no error,
 // except Post, which posts again.
 type Provider interface {

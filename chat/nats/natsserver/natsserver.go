@@ -51,9 +51,13 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure NATS server: %w", err)
 	}
+	lock, err := lockStore(cfg.StoreDir)
+	if err != nil {
+		return nil, fmt.Errorf("start NATS server: %w", err)
+	}
 	ns, err := server.NewServer(opts)
 	if err != nil {
-		return nil, fmt.Errorf("configure NATS server: %w", err)
+		return nil, errors.Join(fmt.Errorf("configure NATS server: %w", err), lock.Close())
 	}
 	log := cfg.Log
 	if log == nil {
@@ -64,7 +68,8 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	s := &Server{nats: ns, tls: opts.TLSConfig != nil, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
-		ns.Start() // returns once it listens
+		defer lock.Close() // nothing was written to it
+		ns.Start()         // returns once it listens
 		ns.WaitForShutdown()
 	}()
 	if err := s.waitReady(ctx, cmp.Or(cfg.StartTimeout, 30*time.Second), fatal); err != nil {
@@ -176,8 +181,8 @@ func (s *Server) URL() string {
 // Addr is where it listens.
 func (s *Server) Addr() net.Addr { return s.nats.Addr() }
 
-// Healthz answers 200 while clients can be served and every stream is sound. It
-// shows no data and needs no credentials.
+// Healthz answers 200 while clients can be served and every stream is sound,
+// else 5xx. It shows no data and needs no credentials.
 func (s *Server) Healthz() http.Handler { return http.HandlerFunc(s.nats.HandleHealthz) }
 
 // Done is closed when the server has stopped, for whatever reason.
