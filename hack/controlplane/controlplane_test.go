@@ -8,8 +8,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,14 +41,21 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// parent starts a plane, prints its directory and waits to be killed.
+// parent starts a plane, says so, and stops it when it is interrupted.
 func parent() {
-	if _, err := start(context.Background(), controlplane.Options{}); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	plane, err := start(ctx, controlplane.Options{})
+	if err != nil {
 		fmt.Println("error:", err)
 		os.Exit(1)
 	}
 	fmt.Println("up")
-	select {}
+	<-ctx.Done()
+	if err := plane.Stop(); err != nil {
+		fmt.Println("error:", err)
+		os.Exit(1)
+	}
 }
 
 func start(ctx context.Context, opts controlplane.Options) (*controlplane.Plane, error) {
@@ -108,30 +117,51 @@ func TestStartLeavesNothingBehindWhenItFails(t *testing.T) {
 	}
 }
 
-func TestProcessesEndWhenTheProgramIsKilled(t *testing.T) {
-	temp := t.TempDir()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), roleVariable+"=parent", "TMPDIR="+temp)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+func TestProcessesEndWithTheProgram(t *testing.T) {
+	for name, test := range map[string]struct {
+		signal   syscall.Signal
+		cleansUp bool
+	}{
+		// As a terminal does it: Ctrl-C reaches the program's whole process group.
+		"interrupted": {syscall.SIGINT, true},
+		"killed":      {syscall.SIGKILL, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			temp := t.TempDir()
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), roleVariable+"=parent", "TMPDIR="+temp)
+			cmd.Stderr = os.Stderr
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			line, err := bufio.NewReader(out).ReadString('\n')
+			if err != nil || line != "up\n" {
+				t.Fatalf("the program said %q, %v", line, err)
+			}
+			if got := len(commandLines(t, temp)); got != 3 {
+				t.Errorf("%d processes, want etcd, kube-apiserver and kube-controller-manager", got)
+			}
+			if err := syscall.Kill(-cmd.Process.Pid, test.signal); err != nil {
+				t.Fatal(err)
+			}
+			err = cmd.Wait()
+			if !test.cleansUp {
+				eventually(t, func(context.Context) (bool, error) { return len(commandLines(t, temp)) == 0, nil })
+				return
+			}
+			if left := commandLines(t, temp); err != nil || len(left) > 0 {
+				t.Errorf("it ended with %v and left %q", err, left)
+			}
+			if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+				t.Errorf("files left behind: %v, %v", left, err)
+			}
+		})
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || line != "up\n" {
-		t.Fatalf("the program said %q, %v", line, err)
-	}
-	if got := len(commandLines(t, temp)); got != 3 {
-		t.Errorf("%d processes, want etcd, kube-apiserver and kube-controller-manager", got)
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait()
-	eventually(t, func(context.Context) (bool, error) { return len(commandLines(t, temp)) == 0, nil })
 }
 
 func testGarbage(t *testing.T, c client.Client) {

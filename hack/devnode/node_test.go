@@ -51,43 +51,11 @@ func TestNodeIsRegisteredAndAlive(t *testing.T) {
 
 func TestPodRunsAsItsSpecSays(t *testing.T) {
 	h := newHarness(t, nil)
-	pod := h.pod("pod")
-	pod.Labels = map[string]string{"role": "idle"}
-	pod.Spec.Volumes = []corev1.Volume{
-		{Name: "keys", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
-			LocalObjectReference: corev1.LocalObjectReference{Name: "keys"},
-		}}},
-		{Name: "all", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
-			{Secret: &corev1.SecretProjection{
-				LocalObjectReference: corev1.LocalObjectReference{Name: "tls"},
-				Items:                []corev1.KeyToPath{{Key: "tls.key", Path: "server/key.pem"}},
-			}},
-			{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{
-				{Path: "labels", FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.labels"}},
-			}}},
-		}}}},
-		{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
-	}
-	container := &pod.Spec.Containers[0]
-	container.VolumeMounts = []corev1.VolumeMount{
-		{Name: "keys", MountPath: "/etc/keys"}, {Name: "all", MountPath: "/etc/all/"}, {Name: "scratch", MountPath: "/scratch"},
-	}
-	container.Command = []string{"/media", "--keys=/etc/keys"}
-	container.Args = []string{"--listen=$(POD_IP):8080", "$(UNKNOWN)", "$$(POD_IP)"}
-	container.WorkingDir = "/scratch"
-	container.Env = append(container.Env,
-		corev1.EnvVar{Name: "UID", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.uid"}}},
-		corev1.EnvVar{Name: "HOST_IP", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.hostIP"}}},
-		corev1.EnvVar{Name: "PASSWORD", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
-			LocalObjectReference: corev1.LocalObjectReference{Name: "tls"}, Key: "password",
-		}}},
-		corev1.EnvVar{Name: "KEY_FILE", Value: "/etc/all/server/key.pem"},
-	)
 	keys := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "keys", Namespace: h.namespace}, Data: map[string]string{"jwks": "one"}}
 	h.create(keys, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "tls", Namespace: h.namespace},
 		StringData: map[string]string{"tls.key": "private", "password": "hunter2"},
-	}, pod)
+	}, h.richPod("pod"))
 
 	running := h.untilReady("pod")
 	me := h.self(running)
@@ -126,6 +94,43 @@ func TestPodRunsAsItsSpecSays(t *testing.T) {
 	}
 	labels := filepath.Join(filepath.Dir(me.lookup("KEY_FILE")), "..", "labels")
 	h.eventually("the new label reached the file", func() bool { return file(labels) == `role="claimed"` })
+}
+
+// richPod returns a pod that uses everything a pod can have here: ConfigMap keys and Secret tls are projected.
+func (h *harness) richPod(name string) *corev1.Pod {
+	pod := h.pod(name)
+	pod.Labels = map[string]string{"role": "idle"}
+	pod.Spec.Volumes = []corev1.Volume{
+		{Name: "keys", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: "keys"},
+		}}},
+		{Name: "all", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
+			{Secret: &corev1.SecretProjection{
+				LocalObjectReference: corev1.LocalObjectReference{Name: "tls"},
+				Items:                []corev1.KeyToPath{{Key: "tls.key", Path: "server/key.pem"}},
+			}},
+			{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{
+				{Path: "labels", FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.labels"}},
+			}}},
+		}}}},
+		{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+	}
+	container := &pod.Spec.Containers[0]
+	container.VolumeMounts = []corev1.VolumeMount{
+		{Name: "keys", MountPath: "/etc/keys"}, {Name: "all", MountPath: "/etc/all/"}, {Name: "scratch", MountPath: "/scratch"},
+	}
+	container.Command = []string{"/media", "--keys=/etc/keys"}
+	container.Args = []string{"--listen=$(POD_IP):8080", "$(UNKNOWN)", "$$(POD_IP)"}
+	container.WorkingDir = "/scratch"
+	container.Env = append(container.Env,
+		corev1.EnvVar{Name: "UID", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.uid"}}},
+		corev1.EnvVar{Name: "HOST_IP", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.hostIP"}}},
+		corev1.EnvVar{Name: "PASSWORD", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
+			LocalObjectReference: corev1.LocalObjectReference{Name: "tls"}, Key: "password",
+		}}},
+		corev1.EnvVar{Name: "KEY_FILE", Value: "/etc/all/server/key.pem"},
+	)
+	return pod
 }
 
 func TestReadinessFollowsTheProbe(t *testing.T) {

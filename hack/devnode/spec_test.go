@@ -77,7 +77,7 @@ func TestUnsupportedNamesWhatItIs(t *testing.T) {
 		"activeDeadline":   func(s *corev1.PodSpec) { s.ActiveDeadlineSeconds = &seconds },
 		"volume v: only":   volume(corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{}}),
 		"can be projected": projected(corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{}}),
-		"envFrom": func(s *corev1.PodSpec) { main(s).EnvFrom = []corev1.EnvFromSource{{}} },
+		"envFrom":          func(s *corev1.PodSpec) { main(s).EnvFrom = []corev1.EnvFromSource{{}} },
 		"variable LIMIT": func(s *corev1.PodSpec) {
 			main(s).Env = []corev1.EnvVar{{Name: "LIMIT", ValueFrom: &corev1.EnvVarSource{FileKeyRef: &corev1.FileKeySelector{}}}}
 		},

@@ -60,6 +60,13 @@ func unsupportedContainer(container *corev1.Container) string {
 			return fmt.Sprintf("subPath of volume mount %s", mount.Name)
 		}
 	}
+	if container.Lifecycle != nil {
+		return "lifecycle hooks"
+	}
+	return unsupportedNetwork(container)
+}
+
+func unsupportedNetwork(container *corev1.Container) string {
 	for _, port := range container.Ports {
 		if port.HostPort != 0 && port.HostPort != port.ContainerPort {
 			return fmt.Sprintf("hostPort %d of containerPort %d: they must be the same", port.HostPort, port.ContainerPort)
@@ -69,9 +76,6 @@ func unsupportedContainer(container *corev1.Container) string {
 		if probe != nil && probe.HTTPGet == nil && probe.TCPSocket == nil {
 			return "probes other than httpGet and tcpSocket"
 		}
-	}
-	if container.Lifecycle != nil {
-		return "lifecycle hooks"
 	}
 	return ""
 }
