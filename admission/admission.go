@@ -50,7 +50,7 @@ type Room struct {
 func (r Room) state(ctx context.Context) (*room.State, error) {
 	state, err := r.Pod.Get(ctx, r.Epoch)
 	if err != nil {
-		return nil, ofPod("reading the room", err)
+		return nil, FromPod("reading the room", err)
 	}
 	return state, nil
 }
@@ -58,7 +58,7 @@ func (r Room) state(ctx context.Context) (*room.State, error) {
 func (r Room) command(ctx context.Context, c room.Command) (*room.State, error) {
 	state, err := r.Pod.Command(ctx, r.Epoch, "", c)
 	if err != nil {
-		return nil, ofPod(fmt.Sprintf("giving the command %T", c), err)
+		return nil, FromPod(fmt.Sprintf("giving the command %T", c), err)
 	}
 	return state, nil
 }
@@ -144,7 +144,7 @@ func (d *Desk) Join(ctx context.Context, r Room, req Request) (Grant, error) {
 		InvitedAt: req.InvitedAt, Guest: req.Guest, Origin: req.Origin,
 	}})
 	if err != nil {
-		return Grant{}, ofPod("reserving a place", err)
+		return Grant{}, FromPod("reserving a place", err)
 	}
 	return d.grant(r, session, req.Subject, *taken)
 }

@@ -76,8 +76,9 @@ var ours = map[room.Code]bool{
 	mediaapi.Internal:        true,
 }
 
-// ofPod types what a media pod answered.
-func ofPod(doing string, err error) error {
+// FromPod types an error of a media pod: a refusal of the room keeps its code,
+// whatever concerns how we call the pod is MediaUnavailable. doing is for our logs.
+func FromPod(doing string, err error) error {
 	if refusal, ok := errors.AsType[*room.Error](err); ok && !ours[refusal.Code] {
 		return &Error{Code: refusal.Code, Detail: refusal.Detail, Retryable: passing[refusal.Code]}
 	}

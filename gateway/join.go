@@ -1,0 +1,290 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"voiceroom.dev/voiceroom/admission"
+	"voiceroom.dev/voiceroom/api/v1alpha1"
+	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/room"
+	"voiceroom.dev/voiceroom/token"
+)
+
+// wish is what somebody who joins asks for.
+type wish struct {
+	Name   string    `json:"name"`
+	Role   room.Role `json:"role"`
+	Invite string    `json:"invite"`
+}
+
+type joined struct {
+	Token     string    `json:"token"`
+	Session   string    `json:"session"`
+	Member    uint32    `json:"member"`
+	Epoch     uint64    `json:"epoch"`
+	GroupID   string    `json:"groupID"`
+	Role      room.Role `json:"role"`
+	ExpiresAt time.Time `json:"expiresAt"`
+	RTC       string    `json:"rtc"`
+}
+
+func (g *Gateway) join(w http.ResponseWriter, r *http.Request) error {
+	who, err := g.identify(r)
+	if err != nil {
+		return err
+	}
+	vr, err := g.voiceRoom(r.Context(), r.PathValue("namespace"), r.PathValue("room"))
+	if err != nil {
+		return err
+	}
+	return g.joinRoom(w, r, who, vr)
+}
+
+// joinGroup joins by the group's ID, which is what members pass on to others
+// (CN111343079B, claims 2 and 6).
+func (g *Gateway) joinGroup(w http.ResponseWriter, r *http.Request) error {
+	who, err := g.identify(r)
+	if err != nil {
+		return err
+	}
+	vr, err := g.ofGroup(r.Context(), r.PathValue("group"))
+	if err != nil {
+		return err
+	}
+	return g.joinRoom(w, r, who, vr)
+}
+
+func (g *Gateway) joinRoom(w http.ResponseWriter, r *http.Request, who caller, vr *v1alpha1.VoiceRoom) error {
+	asked, err := readJSON[wish](r)
+	if err != nil {
+		return err
+	}
+	_, grant, err := g.admit(r, who, vr, asked)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, joined{Token: grant.Token, Session: grant.Session, Member: grant.Member, Epoch: grant.Epoch,
+		GroupID: grant.GroupID, Role: grant.Role, ExpiresAt: grant.ExpiresAt.UTC(), RTC: rtcPath(vr.Namespace, vr.Name)})
+}
+
+// admit takes a place in the room for the caller.
+func (g *Gateway) admit(r *http.Request, who caller, vr *v1alpha1.VoiceRoom, asked wish) (place, admission.Grant, error) {
+	req, err := g.request(r, who, vr, asked)
+	if err != nil {
+		return place{}, admission.Grant{}, err
+	}
+	ctx := r.Context()
+	if vr.Status.Phase == v1alpha1.RoomAsleep && !ended(vr) {
+		if err := mayWake(vr, req); err != nil {
+			return place{}, admission.Grant{}, err
+		}
+		if err := g.wake(ctx, vr); err != nil {
+			return place{}, admission.Grant{}, err
+		}
+	}
+	p, err := g.locate(ctx, vr)
+	if err != nil {
+		return place{}, admission.Grant{}, err
+	}
+	grant, err := g.desk.Join(ctx, p.Room, req)
+	if errors.Is(err, &admission.Error{Code: room.Frozen}) {
+		if err := g.thaw(ctx, p); err != nil {
+			return place{}, admission.Grant{}, err
+		}
+		grant, err = g.desk.Join(ctx, p.Room, req)
+	}
+	return p, grant, err
+}
+
+// request puts together who the caller is and what it asks for.
+func (g *Gateway) request(r *http.Request, who caller, vr *v1alpha1.VoiceRoom, asked wish) (admission.Request, error) {
+	subject, err := subjectOf(who)
+	if err != nil {
+		return admission.Request{}, err
+	}
+	req := admission.Request{Subject: subject, Name: asked.Name, Role: asked.Role, Guest: who.guest(), Origin: origin(r, g.cfg.TrustedProxies)}
+	if req.Name == "" {
+		req.Name = who.name
+	}
+	if req.Guest && !g.guestLimit.allow(req.Origin) {
+		return req, g.guestLimit.refusal()
+	}
+	if !knownRole(req.Role) {
+		return req, refuse(http.StatusBadRequest, mediaapi.BadRequest, "a role is host, co-host, speaker or audience")
+	}
+	switch {
+	case who.session != nil:
+		if who.session.RoomUID != string(vr.UID) {
+			return req, tokenRefusal(token.ErrAudience)
+		}
+		req.Resume, req.Role = true, lower(req.Role, room.Role(who.session.Role))
+	case who.ticket != nil && who.ticket.Purpose != token.PurposeGuest:
+		if err := invited(&req, *who.ticket, vr); err != nil {
+			return req, err
+		}
+	}
+	if asked.Invite == "" {
+		return req, nil
+	}
+	invite, err := g.tickets.Ticket(asked.Invite)
+	if err != nil {
+		return req, tokenRefusal(err)
+	}
+	if invite.Purpose != token.PurposeInvite {
+		return req, refuse(http.StatusBadRequest, mediaapi.BadRequest, "what was sent as an invite is none")
+	}
+	return req, invited(&req, invite, vr)
+}
+
+// invited notes that a ticket or an invite asks the request's subject in.
+func invited(req *admission.Request, t token.Ticket, vr *v1alpha1.VoiceRoom) error {
+	if t.RoomUID != string(vr.UID) {
+		return tokenRefusal(token.ErrAudience)
+	}
+	if t.IssuedAt.After(req.InvitedAt) {
+		req.InvitedAt = t.IssuedAt
+	}
+	req.Role = lower(req.Role, room.Role(t.Role))
+	return nil
+}
+
+// ranks of roles, the most powerful first.
+var ranks = []room.Role{room.Host, room.CoHost, room.Speaker, room.Audience}
+
+func knownRole(r room.Role) bool { return r == "" || slices.Contains(ranks, r) }
+
+// lower returns the less powerful of an asked role and the one that was offered;
+// an empty one does not say.
+func lower(asked, offered room.Role) room.Role {
+	if asked == "" || offered != "" && slices.Index(ranks, asked) < slices.Index(ranks, offered) {
+		return offered
+	}
+	return asked
+}
+
+// mayWake keeps those from waking a room whom it would not let in by what its
+// resource says; the pod decides once there is one.
+func mayWake(vr *v1alpha1.VoiceRoom, req admission.Request) error {
+	trusted := req.Subject == vr.Spec.Owner || slices.Contains(vr.Spec.Moderators, req.Subject)
+	switch {
+	case slices.Contains(vr.Spec.Banned, req.Subject), slices.Contains(vr.Status.Banned, req.Subject):
+		return refuse(http.StatusForbidden, room.IsBanned, "you are banned from this room")
+	case vr.Spec.Access == v1alpha1.AccessLocked && !trusted:
+		return refuse(http.StatusForbidden, room.RoomLocked, "the room is locked")
+	case vr.Spec.Access == v1alpha1.AccessInviteOnly && !trusted && req.InvitedAt.IsZero():
+		return refuse(http.StatusForbidden, room.InviteRequired, "this room needs an invitation")
+	}
+	return nil
+}
+
+// outcome is how a client's association came out.
+type outcome struct {
+	Outcome string `json:"outcome"`
+}
+
+type fedBack struct {
+	GroupID string   `json:"groupID"`
+	Member  uint32   `json:"member,omitempty"`
+	Mic     *heldMic `json:"mic"`
+}
+
+type heldMic struct {
+	Index int `json:"index"`
+}
+
+// feedback hears from the client how its association came out (steps 5 and 8).
+func (g *Gateway) feedback(w http.ResponseWriter, r *http.Request) error {
+	p, session, err := g.ownSession(r)
+	if err != nil {
+		return err
+	}
+	said, err := readJSON[outcome](r)
+	if err != nil {
+		return err
+	}
+	switch said.Outcome {
+	case "connected":
+		entered, err := g.desk.Confirm(r.Context(), p.Room, session)
+		if err != nil {
+			return err
+		}
+		answer := fedBack{GroupID: p.ID.GroupID, Member: entered.Member}
+		if entered.Mic != nil {
+			answer.Mic = &heldMic{Index: *entered.Mic}
+		}
+		return writeJSON(w, http.StatusOK, answer)
+	case "failed":
+		if err := g.desk.Failed(r.Context(), p.Room, session); err != nil {
+			return err
+		}
+		return writeJSON(w, http.StatusOK, fedBack{GroupID: p.ID.GroupID})
+	}
+	return refuse(http.StatusBadRequest, mediaapi.BadRequest, "an outcome is connected or failed")
+}
+
+func (g *Gateway) leave(w http.ResponseWriter, r *http.Request) error {
+	p, session, err := g.ownSession(r)
+	if err != nil {
+		return err
+	}
+	return g.end(r.Context(), w, p, session)
+}
+
+// end makes a session leave.
+func (g *Gateway) end(ctx context.Context, w http.ResponseWriter, p place, session string) error {
+	// The client does not wait for it; it should be carried out all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout/2)
+	defer cancel()
+	err := g.desk.Leave(ctx, p.Room, session)
+	switch admission.CodeOf(err) {
+	case admission.ChatUnavailable, admission.GroupGone:
+		g.cfg.Log.Warn("A member left whose association could not be ended; the operator repairs it",
+			"namespace", p.ID.Namespace, "room", p.ID.Name, "error", err)
+	case room.RoomClosed:
+	default:
+		if err != nil {
+			return err
+		}
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// ownSession returns the session of the path, if the caller holds its room token,
+// expired or not.
+func (g *Gateway) ownSession(r *http.Request) (place, string, error) {
+	p, t, err := g.inRoom(r)
+	if err != nil {
+		return place{}, "", err
+	}
+	if session := r.PathValue("session"); t.Session != session {
+		return place{}, "", refuse(http.StatusForbidden, codeOtherSession, "the token is of another session")
+	}
+	return p, t.Session, nil
+}
+
+// inRoom returns the room of the path, and the room token of this epoch of it that
+// the caller holds, expired or not.
+func (g *Gateway) inRoom(r *http.Request) (place, token.Room, error) {
+	who, err := g.identify(r)
+	if err != nil {
+		return place{}, token.Room{}, err
+	}
+	if who.session == nil {
+		return place{}, token.Room{}, refuse(http.StatusUnauthorized, mediaapi.Unauthenticated, "this takes the room token of a session")
+	}
+	p, err := g.located(r.Context(), r.PathValue("namespace"), r.PathValue("room"))
+	if err != nil {
+		return place{}, token.Room{}, err
+	}
+	return p, *who.session, p.match(*who.session, http.StatusGone)
+}
+
+func rtcPath(namespace, name string) string {
+	return "/rtc/" + url.PathEscape(namespace) + "/" + url.PathEscape(name)
+}

@@ -1,0 +1,313 @@
+package gateway
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"voiceroom.dev/voiceroom/api/v1alpha1"
+	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/room"
+	"voiceroom.dev/voiceroom/token"
+)
+
+const (
+	guestTTL  = 24 * time.Hour
+	inviteTTL = 24 * time.Hour
+	// inviteMax is no longer than a retired key is verified (token.DefaultRotation).
+	inviteMax = 30 * 24 * time.Hour
+)
+
+// newRoom is what a room is made with; its fields are those of VoiceRoom.spec.
+type newRoom struct {
+	Namespace         string                     `json:"namespace"`
+	Name              string                     `json:"name"` // empty: one is made
+	DisplayName       string                     `json:"displayName"`
+	MaxMembers        int32                      `json:"maxMembers"`
+	MaxMics           int32                      `json:"maxMics"`
+	Access            v1alpha1.Access            `json:"access"`
+	MicPolicy         v1alpha1.MicPolicy         `json:"micPolicy"`
+	Moderators        []string                   `json:"moderators"`
+	Banned            []string                   `json:"banned"`
+	ChatProvider      string                     `json:"chatProvider"`
+	ChatFailurePolicy v1alpha1.ChatFailurePolicy `json:"chatFailurePolicy"`
+	Pool              string                     `json:"pool"`
+	Lifecycle         v1alpha1.RoomLifecycle     `json:"lifecycle"`
+}
+
+func (n newRoom) resource(owner string) *v1alpha1.VoiceRoom {
+	vr := &v1alpha1.VoiceRoom{Spec: v1alpha1.VoiceRoomSpec{
+		DisplayName: n.DisplayName, Owner: owner, MaxMembers: n.MaxMembers, MaxMics: n.MaxMics, Access: n.Access, MicPolicy: n.MicPolicy,
+		Moderators: n.Moderators, Banned: n.Banned,
+		Chat:      v1alpha1.RoomChat{Provider: n.ChatProvider, FailurePolicy: n.ChatFailurePolicy},
+		Media:     v1alpha1.RoomMedia{Pool: n.Pool},
+		Lifecycle: n.Lifecycle,
+	}}
+	vr.Namespace, vr.Name = n.Namespace, n.Name
+	if n.Name == "" {
+		vr.GenerateName = "room-"
+	}
+	return vr
+}
+
+// summary is a room as callers see it: nobody's subject is in it.
+type summary struct {
+	Namespace   string             `json:"namespace"`
+	Name        string             `json:"name"`
+	DisplayName string             `json:"displayName,omitempty"`
+	Phase       v1alpha1.RoomPhase `json:"phase"`
+	GroupID     string             `json:"groupID,omitempty"`
+	Members     int32              `json:"members"`
+	MaxMembers  int32              `json:"maxMembers"`
+	MaxMics     int32              `json:"maxMics"`
+	Mics        []summaryMic       `json:"mics"`
+	JoinURL     string             `json:"joinURL"`
+}
+
+type summaryMic struct {
+	Index int32 `json:"index"`
+	Muted bool  `json:"muted"`
+}
+
+func (g *Gateway) summaryOf(r *http.Request, vr *v1alpha1.VoiceRoom) summary {
+	s := summary{Namespace: vr.Namespace, Name: vr.Name, DisplayName: vr.Spec.DisplayName, Phase: vr.Status.Phase, GroupID: vr.Status.GroupID,
+		Members: vr.Status.Members, MaxMembers: vr.Spec.MaxMembers, MaxMics: vr.Spec.MaxMics, Mics: []summaryMic{}, JoinURL: vr.Status.JoinURL}
+	if s.Phase == "" {
+		s.Phase = v1alpha1.RoomPending
+	}
+	if n := vr.Status.EffectiveMaxMembers; n > 0 {
+		s.MaxMembers = n
+	}
+	if n := vr.Status.EffectiveMaxMics; n > 0 {
+		s.MaxMics = n
+	}
+	for _, m := range vr.Status.Mics {
+		s.Mics = append(s.Mics, summaryMic{Index: m.Index, Muted: m.Muted})
+	}
+	if s.JoinURL == "" {
+		s.JoinURL = g.roomURL(r, vr)
+	}
+	return s
+}
+
+// roomURL is the address of the room's page.
+func (g *Gateway) roomURL(r *http.Request, vr *v1alpha1.VoiceRoom) string {
+	at := url.URL{Scheme: "http", Host: r.Host}
+	if r.TLS != nil {
+		at.Scheme = "https"
+	}
+	if g.cfg.PublicURL != nil {
+		at = *g.cfg.PublicURL
+	}
+	return at.JoinPath("r", vr.Namespace, vr.Name).String()
+}
+
+func (g *Gateway) createRoom(w http.ResponseWriter, r *http.Request) error {
+	who, err := g.identify(r)
+	if err != nil {
+		return err
+	}
+	if who.ticket != nil || who.session != nil {
+		return refuse(http.StatusForbidden, room.NotAllowed, "rooms are made with an API key or an ID token")
+	}
+	owner, err := subjectOf(who)
+	if err != nil {
+		return err
+	}
+	asked, err := readJSON[newRoom](r)
+	if err != nil {
+		return err
+	}
+	if err := g.mayChange(asked.Namespace); err != nil {
+		return err
+	}
+	vr := asked.resource(owner)
+	if err := g.cfg.Cluster.Writer.Create(r.Context(), vr); err != nil {
+		return fmt.Errorf("creating a room in %s: %w", asked.Namespace, err)
+	}
+	w.Header().Set("Location", "/v1/rooms/"+url.PathEscape(vr.Namespace)+"/"+url.PathEscape(vr.Name))
+	return writeJSON(w, http.StatusCreated, g.summaryOf(r, vr))
+}
+
+// mayChange refuses namespaces in which rooms are not made or deleted over HTTP.
+func (g *Gateway) mayChange(namespace string) error {
+	if slices.Contains(g.cfg.RoomNamespaces, "*") && namespace != "" || slices.Contains(g.cfg.RoomNamespaces, namespace) {
+		return nil
+	}
+	return refuse(http.StatusForbidden, codeNamespace, "rooms cannot be changed in this namespace")
+}
+
+// getRoom tells about a room. Where guests are allowed, anybody may ask.
+func (g *Gateway) getRoom(w http.ResponseWriter, r *http.Request) error {
+	if !g.cfg.Guests.Allow || r.Header.Get("Authorization") != "" {
+		if _, err := g.identify(r); err != nil {
+			return err
+		}
+	}
+	vr, err := g.voiceRoom(r.Context(), r.PathValue("namespace"), r.PathValue("room"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, g.summaryOf(r, vr))
+}
+
+func (g *Gateway) deleteRoom(w http.ResponseWriter, r *http.Request) error {
+	who, err := g.identify(r)
+	if err != nil {
+		return err
+	}
+	vr, err := g.voiceRoom(r.Context(), r.PathValue("namespace"), r.PathValue("room"))
+	if err != nil {
+		return err
+	}
+	if who.key == "" && (who.subject != vr.Spec.Owner || who.session != nil) {
+		return refuse(http.StatusForbidden, room.NotAllowed, "a room is deleted by its owner or a back end")
+	}
+	if err := forThisRoom(who, vr); err != nil {
+		return err
+	}
+	if err := g.mayChange(vr.Namespace); err != nil {
+		return err
+	}
+	if err := g.cfg.Cluster.Writer.Delete(r.Context(), vr, client.Preconditions{UID: &vr.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground)); err != nil {
+		return fmt.Errorf("deleting room %s/%s: %w", vr.Namespace, vr.Name, err)
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// forThisRoom refuses a ticket that is for another room.
+func forThisRoom(who caller, vr *v1alpha1.VoiceRoom) error {
+	if t := who.ticket; t != nil && t.RoomUID != string(vr.UID) {
+		return tokenRefusal(token.ErrAudience)
+	}
+	return nil
+}
+
+type newGuest struct {
+	Name string `json:"name"`
+}
+
+type guest struct {
+	Ticket    string    `json:"ticket"`
+	Subject   string    `json:"subject"`
+	ExpiresAt time.Time `json:"expiresAt"`
+}
+
+// createGuest makes an identity for somebody who has none. Its subject is ours: a
+// client cannot choose whom it is.
+func (g *Gateway) createGuest(w http.ResponseWriter, r *http.Request) error {
+	if !g.cfg.Guests.Allow {
+		return refuse(http.StatusForbidden, codeGuests, "guests are not allowed here")
+	}
+	if !g.guestLimit.allow(origin(r, g.cfg.TrustedProxies)) {
+		return g.guestLimit.refusal()
+	}
+	asked, err := readJSON[newGuest](r)
+	if err != nil {
+		return err
+	}
+	if len(asked.Name) > room.MaxName {
+		return refuse(http.StatusBadRequest, mediaapi.BadRequest, "a name is at most %d bytes", room.MaxName)
+	}
+	id := make([]byte, 16)
+	if _, err := io.ReadFull(g.rand, id); err != nil {
+		return fmt.Errorf("making a guest: %w", err)
+	}
+	made := guest{Subject: prefixGuest + hex.EncodeToString(id), ExpiresAt: g.now().Add(guestTTL).UTC()}
+	made.Ticket, err = g.minter.Ticket(token.Ticket{Purpose: token.PurposeGuest, Subject: made.Subject, Name: asked.Name, ExpiresAt: made.ExpiresAt})
+	if err != nil {
+		return keysNotReady(err)
+	}
+	return writeJSON(w, http.StatusCreated, made)
+}
+
+func keysNotReady(err error) error {
+	return refuse(http.StatusServiceUnavailable, codeKeysNotReady, "nothing can be signed yet").later().because(err)
+}
+
+type newInvite struct {
+	Role      room.Role `json:"role"`
+	ExpiresIn int64     `json:"expiresIn"` // seconds; 0: a day
+}
+
+type invite struct {
+	Invite    string    `json:"invite"`
+	URL       string    `json:"url"`
+	ExpiresAt time.Time `json:"expiresAt"`
+}
+
+func (g *Gateway) createInvite(w http.ResponseWriter, r *http.Request) error {
+	who, err := g.identify(r)
+	if err != nil {
+		return err
+	}
+	vr, err := g.voiceRoom(r.Context(), r.PathValue("namespace"), r.PathValue("room"))
+	if err != nil {
+		return err
+	}
+	if ended(vr) {
+		return refuse(http.StatusGone, room.RoomClosed, "the room has ended")
+	}
+	if err := g.mayInvite(r, who, vr); err != nil {
+		return err
+	}
+	asked, err := readJSON[newInvite](r)
+	if err != nil {
+		return err
+	}
+	ttl := time.Duration(asked.ExpiresIn) * time.Second
+	if asked.ExpiresIn == 0 {
+		ttl = inviteTTL
+	}
+	switch {
+	case asked.Role != "" && asked.Role != room.Speaker && asked.Role != room.Audience:
+		return refuse(http.StatusBadRequest, mediaapi.BadRequest, "an invite's role is speaker or audience")
+	case asked.ExpiresIn < 0 || asked.ExpiresIn > int64(inviteMax/time.Second):
+		return refuse(http.StatusBadRequest, mediaapi.BadRequest, "expiresIn is at most %d seconds", int64(inviteMax/time.Second))
+	}
+	made := invite{ExpiresAt: g.now().Add(ttl).UTC()}
+	made.Invite, err = g.minter.Ticket(token.Ticket{Purpose: token.PurposeInvite, Room: vr.Namespace + "/" + vr.Name, RoomUID: string(vr.UID),
+		Role: string(asked.Role), ExpiresAt: made.ExpiresAt})
+	if err != nil {
+		return keysNotReady(err)
+	}
+	made.URL = g.roomURL(r, vr) + "#invite=" + made.Invite
+	return writeJSON(w, http.StatusCreated, made)
+}
+
+// mayInvite lets those invite who moderate the room: by what its resource says, or,
+// with a room token, by the role that the session has now.
+func (g *Gateway) mayInvite(r *http.Request, who caller, vr *v1alpha1.VoiceRoom) error {
+	if who.session != nil {
+		p, err := g.locate(r.Context(), vr)
+		if err != nil {
+			return err
+		}
+		if err := p.match(*who.session, http.StatusGone); err != nil {
+			return err
+		}
+		m, err := g.member(r.Context(), p, who.session.Session)
+		if err != nil {
+			return err
+		}
+		if m.Role != room.Host && m.Role != room.CoHost {
+			return refuse(http.StatusForbidden, room.NotAllowed, "hosts and co-hosts invite")
+		}
+		return nil
+	}
+	if err := forThisRoom(who, vr); err != nil {
+		return err
+	}
+	if who.key == "" && who.subject != vr.Spec.Owner && !slices.Contains(vr.Spec.Moderators, who.subject) {
+		return refuse(http.StatusForbidden, room.NotAllowed, "hosts and co-hosts invite")
+	}
+	return nil
+}
