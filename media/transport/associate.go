@@ -14,10 +14,26 @@ import (
 	"github.com/pion/dtls/v3"
 	"github.com/pion/logging"
 	"github.com/pion/srtp/v3"
+	"github.com/pion/transport/v5/packetio"
 )
 
-// replayWindow is how many packets late an SRTP packet may come: about 5 s of audio.
-const replayWindow = 256
+const (
+	// dtlsQueue bounds the DTLS records that wait for a connection to read them, in bytes.
+	dtlsQueue = 64 << 10
+	// replayWindow is how many packets late an SRTP packet may come: about 5 s of audio.
+	replayWindow = 256
+)
+
+// dtlsLayer is the DTLS association and the records that wait for it.
+type dtlsLayer struct {
+	in   *packetio.Buffer
+	conn atomic.Pointer[dtls.Conn] // nil until the first check
+}
+
+func (l *dtlsLayer) init() {
+	l.in = packetio.NewBuffer()
+	l.in.SetLimitSize(dtlsQueue)
+}
 
 // quiet keeps the libraries from logging what clients do wrong; it is counted instead.
 var quiet = &logging.DefaultLoggerFactory{Writer: io.Discard, DefaultLogLevel: logging.LogLevelDisabled}
@@ -71,7 +87,7 @@ func (c *Conn) handshake() (*dtls.Conn, error) {
 		dtls.WithLoggerFactory(quiet),
 	)
 	if err == nil {
-		c.dtls.Store(d)
+		c.dtls.conn.Store(d)
 		err = d.HandshakeContext(c.ctx)
 	}
 	switch {
@@ -135,7 +151,7 @@ func ended(err error) error {
 
 // receiveDTLS queues one record for the connection's own goroutine. b is copied.
 func (c *Conn) receiveDTLS(b []byte) {
-	if _, err := c.dtlsIn.Write(b, nil); err != nil {
+	if _, err := c.dtls.in.Write(b, nil); err != nil {
 		c.server.counters.DroppedDTLS.Add(1)
 	}
 }
@@ -144,7 +160,7 @@ func (c *Conn) receiveDTLS(b []byte) {
 type packetConn struct{ c *Conn }
 
 func (p packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
-	n, _, err := p.c.dtlsIn.Read(b, nil)
+	n, _, err := p.c.dtls.in.Read(b, nil)
 	return n, net.UDPAddrFromAddrPort(p.c.Remote()), err
 }
 
@@ -156,8 +172,8 @@ func (p packetConn) WriteTo(b []byte, _ net.Addr) (int, error) {
 	return len(b), nil
 }
 
-func (p packetConn) Close() error                      { return p.c.dtlsIn.Close() }
+func (p packetConn) Close() error                      { return p.c.dtls.in.Close() }
 func (p packetConn) LocalAddr() net.Addr               { return p.c.server.udp.conn.LocalAddr() }
-func (p packetConn) SetDeadline(t time.Time) error     { return p.c.dtlsIn.SetReadDeadline(t) }
-func (p packetConn) SetReadDeadline(t time.Time) error { return p.c.dtlsIn.SetReadDeadline(t) }
+func (p packetConn) SetDeadline(t time.Time) error     { return p.c.dtls.in.SetReadDeadline(t) }
+func (p packetConn) SetReadDeadline(t time.Time) error { return p.c.dtls.in.SetReadDeadline(t) }
 func (p packetConn) SetWriteDeadline(time.Time) error  { return nil } // writes never wait

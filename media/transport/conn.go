@@ -8,13 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/pion/dtls/v3"
-	"github.com/pion/transport/v5/packetio"
 )
-
-// dtlsQueue bounds the DTLS records that wait for a connection to read them, in bytes.
-const dtlsQueue = 64 << 10
 
 // Conn is one client's connection. Its methods are safe for concurrent use.
 type Conn struct {
@@ -26,28 +20,23 @@ type Conn struct {
 	ctx     context.Context // ends with the connection
 	cancel  context.CancelFunc
 
-	// Guarded by server.mu.
-	session           uint64
-	version           int
-	current, previous *credential // previous: until a restart is used
-	flows             []flow
+	session uint64 // of the answers' o= lines
+	version int    // guarded by server.mu
 
-	path      atomic.Pointer[path] // nil until the first check
-	heard     atomic.Int64         // last authenticated check, nanoseconds since created
 	connected atomic.Bool
 	closed    atomic.Bool
 	ending    sync.Once
 	reason    error // set before closed
 
-	gate   sync.RWMutex // held for reading while a packet is written; see Close
-	shut   bool
-	dtlsIn *packetio.Buffer
-	dtls   atomic.Pointer[dtls.Conn]
-	keys   atomic.Pointer[Keys]
+	gate sync.RWMutex // held for reading while a packet is written; see Close
+	shut bool
 
-	data data
+	ice  agent
+	dtls dtlsLayer
+	keys atomic.Pointer[Keys]
 	recv receiver
 	rtcp reporter
+	data data
 }
 
 // Accept registers a client for the offer and returns the answer. The connection waits for the
@@ -63,9 +52,8 @@ func (s *Server) Accept(offer *Offer, h Handler) (*Conn, []byte, error) {
 		ctx:     ctx,
 		cancel:  cancel,
 		session: randomSession(),
-		dtlsIn:  packetio.NewBuffer(),
 	}
-	c.dtlsIn.SetLimitSize(dtlsQueue)
+	c.dtls.init()
 	c.data.init(offer)
 	c.recv.init(offer)
 	c.rtcp.init()
@@ -104,14 +92,14 @@ func newSlots(offer *Offer) []Slot {
 
 // answer draws new ICE credentials and writes the answer with them. server.mu is held.
 func (c *Conn) answer(offer *Offer) []byte {
-	c.current = &credential{conn: c, ufrag: rand.Text()[:16], pwd: rand.Text(), remote: offer.ufrag}
-	c.server.ufrags[c.current.ufrag] = c.current
+	c.ice.current = &credential{conn: c, ufrag: rand.Text()[:16], pwd: rand.Text(), remote: offer.ufrag}
+	c.server.ufrags[c.ice.current.ufrag] = c.ice.current
 	c.version++
 	a := answer{
 		session:     c.session,
 		version:     c.version,
-		ufrag:       c.current.ufrag,
-		pwd:         c.current.pwd,
+		ufrag:       c.ice.current.ufrag,
+		pwd:         c.ice.current.pwd,
 		fingerprint: c.server.cfg.Certificate.fingerprint,
 		candidates:  c.server.candidates,
 		slots:       c.slots,
@@ -131,10 +119,10 @@ func (c *Conn) Restart(offer *Offer) ([]byte, error) {
 	if c.closed.Load() {
 		return nil, ErrClosed
 	}
-	if c.previous != nil { // a restart that no check used: the client has forgotten it
-		delete(s.ufrags, c.current.ufrag)
+	if c.ice.previous != nil { // a restart that no check used: the client has forgotten it
+		delete(s.ufrags, c.ice.current.ufrag)
 	} else {
-		c.previous = c.current
+		c.ice.previous = c.ice.current
 	}
 	return c.answer(offer), nil
 }
@@ -147,7 +135,7 @@ func (c *Conn) HasUplink() bool { return c.offer.HasUplink() }
 
 // Remote is the address that is sent to; invalid until the first authenticated check.
 func (c *Conn) Remote() netip.AddrPort {
-	if p := c.path.Load(); p != nil {
+	if p := c.ice.path.Load(); p != nil {
 		return p.addr
 	}
 	return netip.AddrPort{}
@@ -173,7 +161,7 @@ func (c *Conn) write(packet []byte) error {
 	if c.shut {
 		return ErrClosed
 	}
-	p := c.path.Load()
+	p := c.ice.path.Load()
 	if p == nil {
 		return ErrNotConnected
 	}
@@ -187,11 +175,11 @@ func (c *Conn) Close(reason error) { c.ending.Do(func() { c.end(reason) }) }
 // end does what Close says. Another caller of Close waits for it, so that the goodbye gets out.
 func (c *Conn) end(reason error) {
 	started := c.detach(reason)
-	if d := c.dtls.Load(); d != nil {
+	if d := c.dtls.conn.Load(); d != nil {
 		_ = d.Close() // says close_notify: the client need not time out
 	}
 	c.cancel()
-	_ = c.dtlsIn.Close()
+	_ = c.dtls.in.Close()
 	c.gate.Lock()
 	c.shut = true
 	c.gate.Unlock()
@@ -212,14 +200,14 @@ func (c *Conn) detach(reason error) (started bool) {
 	c.reason = reason
 	c.closed.Store(true)
 	delete(s.conns, c)
-	delete(s.ufrags, c.current.ufrag)
-	if c.previous != nil {
-		delete(s.ufrags, c.previous.ufrag)
+	delete(s.ufrags, c.ice.current.ufrag)
+	if c.ice.previous != nil {
+		delete(s.ufrags, c.ice.previous.ufrag)
 	}
-	for _, f := range c.flows {
+	for _, f := range c.ice.flows {
 		delete(s.flows, f.key())
 	}
-	started = c.path.Load() != nil
+	started = c.ice.path.Load() != nil
 	if !started {
 		s.wg.Add(1) // for finish; under the lock, for Server.Close may already wait
 	}
@@ -230,8 +218,8 @@ func (c *Conn) detach(reason error) (started bool) {
 func (c *Conn) finish() {
 	c.recv.stop()
 	c.server.mu.Lock()
-	flows := c.flows
-	c.flows = nil
+	flows := c.ice.flows
+	c.ice.flows = nil
 	c.server.mu.Unlock()
 	for i := range flows {
 		flows[i].tcp.close()

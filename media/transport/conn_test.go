@@ -219,7 +219,7 @@ func TestRestart(t *testing.T) {
 	if _, err := c.Restart(&other); !errors.Is(err, ErrRestartChanged) {
 		t.Errorf("restart with another certificate: %v", err)
 	}
-	before := c.current
+	before := c.ice.current
 	answer, err := c.Restart(offer)
 	if err != nil {
 		t.Fatal(err)
@@ -244,7 +244,7 @@ func TestRestart(t *testing.T) {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.ufrags[before.ufrag] != nil || s.ufrags[c.current.ufrag] == nil {
+	if s.ufrags[before.ufrag] != nil || s.ufrags[c.ice.current.ufrag] == nil {
 		t.Error("the credentials from before the restart are still good")
 	}
 }

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"time"
 )
 
@@ -51,6 +52,14 @@ type credential struct {
 	remote     string // the client's ufrag
 }
 
+// agent is the ICE-lite side of a connection. What is not atomic is guarded by Server.mu.
+type agent struct {
+	current, previous *credential // previous: until a restart is used
+	flows             []flow
+	path              atomic.Pointer[path] // nil until the first check
+	heard             atomic.Int64         // last authenticated check, nanoseconds since Conn.created
+}
+
 // check is an authenticated Binding request.
 type check struct {
 	credential *credential
@@ -78,11 +87,11 @@ func (s *Server) bind(k check) bool {
 		s.unbind(owner, k.from.key())
 		owner = nil
 	}
-	c.heard.Store(int64(k.now.Sub(c.created)))
+	c.ice.heard.Store(int64(k.now.Sub(c.created)))
 	if owner == nil {
 		s.evict(c)
 		s.flows[k.from.key()] = c
-		c.flows = append(c.flows, k.from)
+		c.ice.flows = append(c.ice.flows, k.from)
 	}
 	if k.from.tcp != nil {
 		k.from.tcp.bound.Store(true)
@@ -94,17 +103,17 @@ func (s *Server) bind(k check) bool {
 
 // silence is how long ago the client was last heard from.
 func (c *Conn) silence(now time.Time) time.Duration {
-	return now.Sub(c.created) - time.Duration(c.heard.Load())
+	return now.Sub(c.created) - time.Duration(c.ice.heard.Load())
 }
 
 // evict makes room for one more flow: the oldest that is not the path goes.
 func (s *Server) evict(c *Conn) {
-	if len(c.flows) < maxFlows {
+	if len(c.ice.flows) < maxFlows {
 		return
 	}
-	current := c.path.Load()
-	for i := range c.flows {
-		if f := c.flows[i]; current == nil || f.key() != current.key() {
+	current := c.ice.path.Load()
+	for i := range c.ice.flows {
+		if f := c.ice.flows[i]; current == nil || f.key() != current.key() {
 			s.unbind(c, f.key())
 			f.tcp.close()
 			return
@@ -118,9 +127,9 @@ func (s *Server) unbind(c *Conn, key flowKey) {
 		return
 	}
 	delete(s.flows, key)
-	for i := range c.flows {
-		if c.flows[i].key() == key {
-			c.flows = append(c.flows[:i], c.flows[i+1:]...)
+	for i := range c.ice.flows {
+		if c.ice.flows[i].key() == key {
+			c.ice.flows = append(c.ice.flows[:i], c.ice.flows[i+1:]...)
 			return
 		}
 	}
@@ -128,28 +137,28 @@ func (s *Server) unbind(c *Conn, key flowKey) {
 
 // settle drops the credentials from before an ICE restart once the new ones are used. s.mu is held.
 func (c *Conn) settle(used *credential) {
-	if c.previous != nil && used == c.current {
-		delete(c.server.ufrags, c.previous.ufrag)
-		c.previous = nil
+	if c.ice.previous != nil && used == c.ice.current {
+		delete(c.server.ufrags, c.ice.previous.ufrag)
+		c.ice.previous = nil
 	}
 }
 
 // move makes the check's flow the path if it is the first, is nominated, or is the path already.
 // s.mu is held.
 func (c *Conn) move(k check) {
-	now := c.path.Load()
+	now := c.ice.path.Load()
 	next := &path{flow: k.from, priority: k.priority}
 	switch {
 	case now == nil:
 		if k.nominate {
 			next.nominated = k.now
 		}
-		c.path.Store(next)
+		c.ice.path.Store(next)
 		c.server.wg.Go(c.associate)
 	case !k.nominate:
 	case now.key() != k.from.key() && k.priority < now.priority && k.now.Sub(now.nominated) < nominationHold:
 	default:
 		next.nominated = k.now
-		c.path.Store(next)
+		c.ice.path.Store(next)
 	}
 }

@@ -108,14 +108,14 @@ func TestChecksThatFail(t *testing.T) {
 	s := newServer(t)
 	c, _ := waiting(t, s)
 	h := newHost(t, s)
-	stranger := *c.current
+	stranger := *c.ice.current
 	stranger.ufrag = "nobody"
-	other := *c.current
+	other := *c.ice.current
 	other.remote = "other"
 	for i, bad := range [][]byte{
-		request(c.current, "wrong password"),
-		request(&stranger, c.current.pwd),
-		request(&other, c.current.pwd),
+		request(c.ice.current, "wrong password"),
+		request(&stranger, c.ice.current.pwd),
+		request(&other, c.ice.current.pwd),
 	} {
 		h.send(bad)
 		waitFor(t, "failed checks", s.counters.STUNAuthFailed.Load, uint64(i+1))
@@ -124,7 +124,7 @@ func TestChecksThatFail(t *testing.T) {
 		t.Error("a failed check bound an address")
 	}
 	// A lite agent is never controlling, and says so to a client that thinks it is.
-	response := h.check(c.current, stun.RawAttribute{Type: stun.AttrICEControlled, Value: make([]byte, 8)})
+	response := h.check(c.ice.current, stun.RawAttribute{Type: stun.AttrICEControlled, Value: make([]byte, 8)})
 	var code stun.ErrorCodeAttribute
 	if err := code.GetFrom(response); err != nil || code.Code != stun.CodeRoleConflict {
 		t.Errorf("response %v, %v", response, err)
@@ -133,12 +133,12 @@ func TestChecksThatFail(t *testing.T) {
 		t.Error("a role conflict bound an address")
 	}
 	// The next response is that of the good check: the bad ones got none.
-	response = h.check(c.current)
+	response = h.check(c.ice.current)
 	var mapped stun.XORMappedAddress
 	if err := mapped.GetFrom(response); err != nil || response.Type != stun.BindingSuccess || mapped.Port != int(h.addr.Port()) {
 		t.Errorf("response %v, %v", response, err)
 	}
-	if err := stun.NewShortTermIntegrity(c.current.pwd).Check(response); err != nil {
+	if err := stun.NewShortTermIntegrity(c.ice.current.pwd).Check(response); err != nil {
 		t.Errorf("integrity of the response: %v", err)
 	}
 	if c.Remote() != h.addr {
@@ -151,9 +151,9 @@ func TestUnprotectedUseCandidate(t *testing.T) {
 	s := newServer(t)
 	c, _ := waiting(t, s)
 	first, second := newHost(t, s), newHost(t, s)
-	first.check(c.current)
-	m, err := stun.Build(stun.TransactionID, stun.BindingRequest, stun.NewUsername(c.current.ufrag+":"+c.current.remote),
-		stun.NewShortTermIntegrity(c.current.pwd), useCandidate())
+	first.check(c.ice.current)
+	m, err := stun.Build(stun.TransactionID, stun.BindingRequest, stun.NewUsername(c.ice.current.ufrag+":"+c.ice.current.remote),
+		stun.NewShortTermIntegrity(c.ice.current.pwd), useCandidate())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestUnverifiedIsDropped(t *testing.T) {
 	s := newServer(t)
 	c, _ := waiting(t, s)
 	known, stranger := newHost(t, s), newHost(t, s)
-	known.check(c.current)
+	known.check(c.ice.current)
 	for i, b := range [][]byte{{22, 254, 253, 0}, {0x80, 111, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 9}, {0x80, 201, 0, 1, 0, 0, 0, 1}} {
 		stranger.send(b)
 		waitFor(t, "unverified", s.counters.DroppedUnverified.Load, uint64(i+1))
@@ -179,7 +179,7 @@ func TestUnverifiedIsDropped(t *testing.T) {
 	}
 	known.send([]byte{0x80, 111, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 9})
 	waitFor(t, "early", s.counters.DroppedEarly.Load, 1)
-	if n := c.dtlsIn.Count(); n != 0 {
+	if n := c.dtls.in.Count(); n != 0 {
 		t.Errorf("%d DTLS records of a stranger are queued", n)
 	}
 }
@@ -188,24 +188,24 @@ func TestRoaming(t *testing.T) {
 	s := newServer(t)
 	c, _ := waiting(t, s)
 	wifi, cell := newHost(t, s), newHost(t, s)
-	wifi.check(c.current, priority(200), useCandidate())
-	cell.check(c.current, priority(100))
+	wifi.check(c.ice.current, priority(200), useCandidate())
+	cell.check(c.ice.current, priority(100))
 	if c.Remote() != wifi.addr {
 		t.Fatalf("a check without USE-CANDIDATE moved the path to %s", c.Remote())
 	}
-	cell.check(c.current, priority(100), useCandidate())
+	cell.check(c.ice.current, priority(100), useCandidate())
 	if c.Remote() != wifi.addr {
 		t.Error("aggressive nomination of a worse path moved it")
 	}
-	p := c.path.Load()
+	p := c.ice.path.Load()
 	held := *p
 	held.nominated = time.Now().Add(-nominationHold)
-	c.path.Store(&held)
-	cell.check(c.current, priority(100), useCandidate())
+	c.ice.path.Store(&held)
+	cell.check(c.ice.current, priority(100), useCandidate())
 	if c.Remote() != cell.addr {
 		t.Error("the path did not move when the old one was nominated no more")
 	}
-	wifi.check(c.current, priority(200), useCandidate())
+	wifi.check(c.ice.current, priority(200), useCandidate())
 	if c.Remote() != wifi.addr {
 		t.Error("the path did not move to a better one")
 	}
@@ -215,14 +215,14 @@ func TestFlowsAreBounded(t *testing.T) {
 	s := newServer(t)
 	c, _ := waiting(t, s)
 	first := newHost(t, s)
-	first.check(c.current, useCandidate())
+	first.check(c.ice.current, useCandidate())
 	for range 2 * maxFlows {
-		newHost(t, s).check(c.current)
+		newHost(t, s).check(c.ice.current)
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if len(s.flows) != maxFlows || len(c.flows) != maxFlows {
-		t.Errorf("%d flows in the map, %d at the connection; %d are allowed", len(s.flows), len(c.flows), maxFlows)
+	if len(s.flows) != maxFlows || len(c.ice.flows) != maxFlows {
+		t.Errorf("%d flows in the map, %d at the connection; %d are allowed", len(s.flows), len(c.ice.flows), maxFlows)
 	}
 	if s.flows[flowKey{addr: first.addr}] != c {
 		t.Error("the path was evicted")
@@ -234,17 +234,17 @@ func TestAddressOfAnother(t *testing.T) {
 	owner, _ := waiting(t, s)
 	thief, _ := waiting(t, s)
 	h := newHost(t, s)
-	h.check(owner.current)
-	h.send(request(thief.current, thief.current.pwd))
+	h.check(owner.ice.current)
+	h.send(request(thief.ice.current, thief.ice.current.pwd))
 	waitFor(t, "refused", s.counters.FlowsRefused.Load, 1)
 	if thief.Remote().IsValid() {
 		t.Error("an address in use was taken over")
 	}
-	owner.heard.Store(int64(-flowQuiet)) // as if the owner had been gone for long
-	h.check(thief.current)
+	owner.ice.heard.Store(int64(-flowQuiet)) // as if the owner had been gone for long
+	h.check(thief.ice.current)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.flows[flowKey{addr: h.addr}] != thief || len(owner.flows) != 0 {
+	if s.flows[flowKey{addr: h.addr}] != thief || len(owner.ice.flows) != 0 {
 		t.Error("an address that was left was not taken over")
 	}
 }
@@ -252,7 +252,7 @@ func TestAddressOfAnother(t *testing.T) {
 func TestCloseBeforeHandshake(t *testing.T) {
 	s := newServer(t)
 	c, h := waiting(t, s)
-	newHost(t, s).check(c.current) // the handshake waits for a ClientHello
+	newHost(t, s).check(c.ice.current) // the handshake waits for a ClientHello
 	cause := errors.New("left")
 	c.Close(cause)
 	c.Close(errors.New("again"))
@@ -276,7 +276,7 @@ func TestNothingAfterClose(t *testing.T) {
 	s := newServer(t)
 	c, _ := waiting(t, s)
 	h := newHost(t, s)
-	h.check(c.current)
+	h.check(c.ice.current)
 	writers := make(chan error)
 	for range 4 {
 		go func() {

@@ -335,13 +335,17 @@ func attributes(all []sdp.Attribute, key string) []string {
 	return values
 }
 
-// sameSession reports whether p offers the same session as o but for ICE credentials.
+// sameSession reports whether p offers the same session as o but for ICE credentials. Feedback may
+// differ: clients that add it by hand may not do so again, and nothing depends on their agreement.
 func (o *Offer) sameSession(p *Offer) bool {
 	if len(o.media) != len(p.media) || o.fingerprint != p.fingerprint {
 		return false
 	}
 	for i := range o.media {
-		if o.media[i] != p.media[i] {
+		before, after := o.media[i], p.media[i]
+		after.proto, after.format = before.proto, before.format
+		after.nack, after.reducedRTCP = before.nack, before.reducedRTCP
+		if before != after {
 			return false
 		}
 	}

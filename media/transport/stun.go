@@ -39,12 +39,15 @@ func (rd *reader) binding(b []byte, from flow, now time.Time) {
 			}
 		}
 	}
+	c := k.credential.conn
+	c.gate.RLock() // an answer is a packet of the connection too
+	defer c.gate.RUnlock()
 	integrity := stun.NewShortTermIntegrity(k.credential.pwd)
-	if controlled { // a lite agent is never the controlling one (RFC 8445, section 6.1.1)
+	switch {
+	case c.shut:
+	case controlled: // a lite agent is never the controlling one (RFC 8445, section 6.1.1)
 		rd.respond(from, stun.BindingError, stun.CodeRoleConflict, integrity)
-		return
-	}
-	if s.bind(k) {
+	case s.bind(k):
 		rd.respond(from, stun.BindingSuccess, &stun.XORMappedAddress{
 			IP: from.addr.Addr().AsSlice(), Port: int(from.addr.Port()),
 		}, integrity)

@@ -32,7 +32,7 @@ func TestSlowTCPClient(t *testing.T) {
 	s := newServer(t)
 	c, _ := waiting(t, s)
 	conn := dialTCP(t, s)
-	if _, err := conn.Write(frameOf(request(c.current, c.current.pwd))); err != nil {
+	if _, err := conn.Write(frameOf(request(c.ice.current, c.ice.current.pwd))); err != nil {
 		t.Fatal(err)
 	}
 	in, buf := bufio.NewReader(conn), make([]byte, maxDatagram)
@@ -106,7 +106,7 @@ func TestTCPEndsWithConnection(t *testing.T) {
 	s := newServer(t)
 	c, h := waiting(t, s)
 	conn := dialTCP(t, s)
-	if _, err := conn.Write(frameOf(request(c.current, c.current.pwd))); err != nil {
+	if _, err := conn.Write(frameOf(request(c.ice.current, c.ice.current.pwd))); err != nil {
 		t.Fatal(err)
 	}
 	in, buf := bufio.NewReader(conn), make([]byte, maxDatagram)

@@ -1,0 +1,91 @@
+package transport
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/pion/stun/v4"
+)
+
+func TestListenRefuses(t *testing.T) {
+	certificate, err := NewCertificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := newServer(t)
+	for name, cfg := range map[string]Config{
+		"no certificate":           {Listen: loopback},
+		"nothing to advertise":     {Listen: netip.MustParseAddrPort("0.0.0.0:0"), Certificate: certificate},
+		"unspecified advertised":   {Listen: loopback, Certificate: certificate, Advertise: []netip.AddrPort{netip.MustParseAddrPort("[::]:1")}},
+		"port that is taken":       {Listen: taken.Addr(), Certificate: certificate},
+		"address that is not ours": {Listen: netip.MustParseAddrPort("192.0.2.254:0"), Certificate: certificate},
+	} {
+		if s, err := Listen(cfg); err == nil {
+			s.Close()
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// An unspecified IPv6 address serves both families on one socket.
+func TestBothFamilies(t *testing.T) {
+	if l, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback}); err != nil {
+		t.Skipf("no IPv6 here: %v", err)
+	} else {
+		_ = l.Close()
+	}
+	certificate, err := NewCertificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	advertise := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:40000"), netip.MustParseAddrPort("[2001:db8::1]:40000")}
+	s, err := Listen(Config{Listen: netip.MustParseAddrPort("[::]:0"), Advertise: advertise, Certificate: certificate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	c, _ := waiting(t, s)
+	for _, address := range []string{"127.0.0.1", "::1"} {
+		to := netip.AddrPortFrom(netip.MustParseAddr(address), s.Addr().Port())
+		conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		h := &host{t: t, conn: conn, addr: conn.LocalAddr().(*net.UDPAddr).AddrPort()}
+		response := h.check(c.ice.current, useCandidate())
+		var mapped stun.XORMappedAddress
+		if err := mapped.GetFrom(response); err != nil || !mapped.IP.Equal(net.ParseIP(address)) {
+			t.Errorf("%s: mapped to %v, %v", address, mapped, err)
+		}
+		if c.Remote() != h.addr {
+			t.Errorf("%s: the path is %s, want %s", address, c.Remote(), h.addr)
+		}
+	}
+	s.mu.Lock()
+	answer := string(c.answer(c.offer))
+	s.mu.Unlock()
+	for _, want := range []string{
+		"a=candidate:1 1 udp 2130706431 192.0.2.1 40000 typ host\r\n",
+		"a=candidate:2 1 udp 2130706175 2001:db8::1 40000 typ host\r\n",
+		"a=candidate:3 1 tcp 1520435199 192.0.2.1 40000 typ host tcptype passive\r\n",
+		"a=candidate:4 1 tcp 1520434943 2001:db8::1 40000 typ host tcptype passive\r\n",
+	} {
+		if !strings.Contains(answer, want) {
+			t.Errorf("the answer lacks %q:\n%s", want, answer)
+		}
+	}
+}
+
+func TestCountersHaveDistinctNames(t *testing.T) {
+	s := newServer(t)
+	s.counters.SendDropped.Add(3)
+	seen := map[string]uint64{}
+	n := 0
+	s.Counters().Each(func(name string, value uint64) { seen[name] = value; n++ })
+	if len(seen) != n || seen["send_dropped"] != 3 {
+		t.Errorf("%d names for %d counters: %v", len(seen), n, seen)
+	}
+}
