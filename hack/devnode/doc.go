@@ -32,6 +32,7 @@
 //     sure that no two of its pods hold the same hostPort.
 //   - The working directory is the pod's own unless the container names one; HOME and TMPDIR are there too, and PATH
 //     is the node's. No other variable of the node's environment is passed on.
+//   - There is no /dev/termination-log: a termination message is the end of the output, where the policy allows that.
 //   - Secrets are projected to disk, in a directory that only the node's user can enter.
 //
 // # Losing it

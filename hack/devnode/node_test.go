@@ -1,14 +1,9 @@
 package devnode_test
 
 import (
-	"context"
-	"errors"
-	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -159,6 +154,13 @@ func TestOutcomeIsReported(t *testing.T) {
 	}{
 		"success": {action: "/exit", query: url.Values{"code": {"0"}}, phase: corev1.PodSucceeded, reason: "Completed"},
 		"failure": {action: "/exit", query: url.Values{"code": {"3"}}, phase: corev1.PodFailed, code: 3, reason: "Error"},
+		"last words": {
+			change: func(pod *corev1.Pod) {
+				pod.Spec.Containers[0].TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
+			},
+			action: "/exit", query: url.Values{"code": {"1"}},
+			phase: corev1.PodFailed, code: 1, reason: "Error", message: "pod program starts\n",
+		},
 		"unhealthy": {
 			change: func(pod *corev1.Pod) {
 				pod.Spec.Containers[0].LivenessProbe = pod.Spec.Containers[0].ReadinessProbe.DeepCopy()
@@ -178,6 +180,7 @@ func TestOutcomeIsReported(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			name = strings.ReplaceAll(name, " ", "-")
 			pod := h.pod(name)
 			if test.change != nil {
 				test.change(pod)
@@ -364,80 +367,4 @@ func TestUnsupportedPodFailsWithTheReason(t *testing.T) {
 	if failed.Status.Reason != devnode.ReasonUnsupported || !strings.Contains(failed.Status.Message, "restartPolicy Always") {
 		t.Errorf("got %s: %s", failed.Status.Reason, failed.Status.Message)
 	}
-}
-
-func TestStoppedNodeLeavesNoProcess(t *testing.T) {
-	h := newNamespace(t)
-	stop := h.runNode(nil)
-	h.create(h.pod("pod"))
-	running := h.untilReady("pod")
-	dir := filepath.Dir(h.self(running).Dir)
-	stop()
-	if h.alive(running) {
-		t.Error("its process is still there")
-	}
-	if _, err := os.Stat(dir); !os.IsNotExist(err) {
-		t.Errorf("its directory is still there: %v", err)
-	}
-	lost := h.until("pod", "there", func(*corev1.Pod) bool { return true })
-	if !isReady(lost) {
-		t.Error("a node that is lost cannot have reported it")
-	}
-	h.runNode(nil)
-	failed := h.untilPhase("pod", corev1.PodFailed)
-	if failed.Status.Reason != devnode.ReasonNodeRestarted || terminated(failed).ExitCode != 137 {
-		t.Errorf("got %s, %+v", failed.Status.Reason, terminated(failed))
-	}
-}
-
-func TestNodeSurvivesTheAPIServersAbsence(t *testing.T) {
-	h := newNamespace(t)
-	network := &cut{}
-	h.runNode(func(o *devnode.Options) { o.Config.Dial = network.dial })
-	h.create(h.pod("leaves"), h.pod("stays"))
-	leaves, stays := h.untilReady("leaves"), h.untilReady("stays")
-	network.set(true)
-	h.ask(leaves, "/exit", url.Values{"code": {"5"}})
-	h.eventually("the process is gone", func() bool { return !h.alive(leaves) })
-	network.set(false)
-	if code := terminated(h.untilPhase("leaves", corev1.PodFailed)).ExitCode; code != 5 {
-		t.Errorf("exit code %d, want 5", code)
-	}
-	if !h.alive(stays) || !isReady(h.untilReady("stays")) {
-		t.Error("a pod was hurt by the API server's absence")
-	}
-	h.create(h.pod("new"))
-	h.untilReady("new")
-}
-
-// cut is a network that can be cut.
-type cut struct {
-	mu    sync.Mutex
-	down  bool
-	conns []net.Conn
-}
-
-func (c *cut) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, network, address)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err == nil && c.down {
-		conn.Close()
-		return nil, errors.New("the network is cut")
-	}
-	c.conns = append(c.conns, conn)
-	return conn, err
-}
-
-func (c *cut) set(down bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.down = down
-	for _, conn := range c.conns {
-		if conn != nil {
-			conn.Close()
-		}
-	}
-	c.conns = nil
 }

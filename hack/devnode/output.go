@@ -24,7 +24,11 @@ type podOutput struct {
 	mux    *outputMux
 	prefix string
 	rest   []byte // an unfinished line
+	last   []byte // the end of all finished lines, at most lastWords long
 }
+
+// lastWords is how much of a failed container's output its termination message may hold, as on kubelet.
+const lastWords = 2 << 10
 
 // longestLine is where a line is cut, so that a pod that prints none cannot fill the memory.
 const longestLine = 16 << 10
@@ -45,6 +49,8 @@ func (o *podOutput) Write(p []byte) (int, error) {
 // flush writes an unfinished line as one.
 func (o *podOutput) flush() {
 	o.mux.line(o.prefix, o.rest)
+	o.last = append(append(o.last, o.rest...), '\n')
+	o.last = o.last[max(0, len(o.last)-lastWords):]
 	o.rest = o.rest[:0]
 }
 

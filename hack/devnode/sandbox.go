@@ -105,7 +105,7 @@ func (b *sandbox) watch(container *corev1.Container, changed func()) {
 		<-b.process.Done()
 		cancel()
 		b.output.flushRest()
-		b.exited(b.process.State())
+		b.exited(b.process.State(), container.TerminationMessagePolicy)
 		changed()
 	})
 }
@@ -173,8 +173,9 @@ func (b *sandbox) fail(message string) {
 	b.health.unhealthy = message
 }
 
-// exited records how the process ended.
-func (b *sandbox) exited(state *os.ProcessState) {
+// exited records how the process ended. Its last words become the message if the policy says so; a termination
+// message file has no place here.
+func (b *sandbox) exited(state *os.ProcessState, policy corev1.TerminationMessagePolicy) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h := &b.health
@@ -188,6 +189,8 @@ func (b *sandbox) exited(state *os.ProcessState) {
 	}
 	if h.exitCode == 0 {
 		h.reason = "Completed"
+	} else if h.message == "" && policy == corev1.TerminationMessageFallbackToLogsOnError {
+		h.message = string(b.output.last)
 	}
 }
 

@@ -120,4 +120,7 @@ func TestOutputKeepsLinesWhole(t *testing.T) {
 	if out.String() != want {
 		t.Errorf("got %q", out.String())
 	}
+	if got := string(a.last); got != "one\ntwo\n\nrest\n" || len(b.last) != lastWords {
+		t.Errorf("last words %q, and %d bytes", got, len(b.last))
+	}
 }
