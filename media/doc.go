@@ -1,0 +1,25 @@
+// Package media is the server of a media pod: it runs one room, and only ever one.
+//
+// # What runs where
+//
+// The keeper is one goroutine that owns the pod's [room.Room]. Every command goes
+// through it, whether it comes from the control API, from a client's data channel
+// or from the end of a connection, so that it is the room's one linearisation
+// point. What a command changed goes from there, in the same step, to three places:
+// to the forwarder, which is told at once whose audio may flow; to the control
+// plane's watchers; and to the clients, in batches.
+//
+// The forwarder is the room's forwarding context: one mutex over the grants, the
+// ranking and the listeners' slots, taken for each packet of a talker and for each
+// change. When the keeper has taken a grant away and released the mutex, no packet
+// of it is handed to the network any more: a command that has returned is in force.
+//
+// The control API (package mediaapi) is HTTPS inside the cluster; its handlers only
+// authenticate, decode and ask the keeper. Health and metrics are plain HTTP.
+//
+// # The end
+//
+// A pod serves one room in its life. [Server.Run] returns nil once the room is
+// closed, once a sealed room's last client has gone, or when no lease was renewed
+// for [room.StopAfter]; the process then exits 0, and the pod is not used again.
+package media

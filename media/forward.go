@@ -1,0 +1,274 @@
+package media
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"voiceroom.dev/voiceroom/media/egress"
+	"voiceroom.dev/voiceroom/media/ranking"
+	"voiceroom.dev/voiceroom/media/transport"
+)
+
+const (
+	// quietAfter is how long a talker may send nothing before its slots play silence.
+	quietAfter = 250 * time.Millisecond
+	// discontinuous is the size in bytes up to which an Opus payload announces that
+	// nothing may follow for a while (RFC 6716, section 2.1.9); decoders then make
+	// comfort noise by themselves.
+	discontinuous = 2
+)
+
+// forwarder is the room's forwarding context: it takes packets of talkers to the
+// slots of listeners. One mutex guards all of it and the egress below. It is taken
+// for each packet that comes in and is nearly always free, since one goroutine
+// reads the socket; what it buys is that a revoked grant is revoked when revoke
+// returns. Nothing under it waits.
+type forwarder struct {
+	mu        sync.Mutex
+	ranking   ranking.Ranking
+	byRank    map[*ranking.Talker]*talker
+	listeners []*listener
+	stats     forwardStats
+}
+
+// forwardStats count packets.
+type forwardStats struct {
+	in, out    uint64
+	noGrant    uint64 // from sessions whose audio must not flow
+	unheard    uint64 // from talkers that nobody has on a slot
+	unsendable uint64 // the listener's socket or connection did not take it
+}
+
+// talker is a live grant.
+type talker struct {
+	session *session
+	member  uint32
+	rank    *ranking.Talker
+	routes  []route
+
+	heard time.Time // its last packet; zero: none yet, or silence was sent since
+	dtx   bool      // and that packet announced a pause
+}
+
+// listener is a client that entered.
+type listener struct {
+	session *session
+	out     *egress.Listener
+	slots   []*talker // who is on which; nil: nobody
+	changed bool      // since takeSlotMaps
+}
+
+type route struct {
+	to   *listener
+	slot int
+}
+
+// grant says that a session's audio may flow.
+type grant struct {
+	session *session
+	member  uint32
+}
+
+func newForwarder() *forwarder { return &forwarder{byRank: map[*ranking.Talker]*talker{}} }
+
+// forward takes one packet of a session's uplink. It is called by the goroutines
+// that read sockets.
+func (f *forwarder) forward(s *session, p *transport.Packet) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stats.in++
+	t := s.talks
+	if t == nil {
+		f.stats.noGrant++
+		return
+	}
+	if f.ranking.Heard(t.rank, p.Level, p.HasLevel, p.Arrival) {
+		f.route(p.Arrival)
+	}
+	t.heard, t.dtx = p.Arrival, len(p.Payload) <= discontinuous
+	if len(t.routes) == 0 {
+		f.stats.unheard++
+		return
+	}
+	for _, r := range t.routes {
+		if r.to.out.Forward(r.slot, t.member, p) != nil {
+			f.stats.unsendable++
+		} else {
+			f.stats.out++
+		}
+	}
+}
+
+// resend sends packets of a listener's slot again.
+func (f *forwarder) resend(s *session, slot int, seqs []uint16) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s.hears != nil && s.hears.out.Resend(slot, seqs) != nil {
+		f.stats.unsendable++
+	}
+}
+
+// enter lets a session listen.
+func (f *forwarder) enter(s *session, out *egress.Listener, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s.hears != nil {
+		return
+	}
+	s.hears = &listener{session: s, out: out, slots: make([]*talker, out.Len()), changed: true}
+	f.listeners = append(f.listeners, s.hears)
+	f.route(now)
+}
+
+// leave ends both directions of a session at once.
+func (f *forwarder) leave(s *session, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if l := s.hears; l != nil {
+		for i := range l.slots {
+			l.out.Purge(i)
+		}
+		f.listeners = slices.DeleteFunc(f.listeners, func(o *listener) bool { return o == l })
+		s.hears = nil
+	}
+	if s.talks != nil {
+		f.revoke(s.talks, now)
+	}
+	f.route(now)
+}
+
+// setGrants makes these the live grants, oldest first; audio of any other stops. When
+// it returns, nothing of them is handed to the network any more.
+func (f *forwarder) setGrants(grants []grant, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, t := range f.byRank {
+		if !slices.Contains(grants, grant{t.session, t.member}) {
+			f.revoke(t, now)
+		}
+	}
+	for _, g := range grants {
+		if g.session.talks == nil {
+			t := &talker{session: g.session, member: g.member, rank: f.ranking.Add()}
+			g.session.talks, f.byRank[t.rank] = t, t
+		}
+	}
+	f.route(now)
+}
+
+// revoke takes a talker off all slots.
+func (f *forwarder) revoke(t *talker, now time.Time) {
+	for _, r := range t.routes {
+		r.to.clear(r.slot, now)
+	}
+	f.ranking.Remove(t.rank)
+	delete(f.byRank, t.rank)
+	t.session.talks, t.routes = nil, nil
+}
+
+// clear empties a slot: what it sent cannot be asked for again, and it ends in silence.
+func (l *listener) clear(slot int, now time.Time) {
+	l.out.Purge(slot)
+	_ = l.out.Silence(slot, now) // lost silence sounds like lost audio
+	l.slots[slot] = nil
+	l.changed = true
+}
+
+// route gives each listener's slots to the talkers that rank first, itself left
+// out. A talker that stays keeps its slot.
+func (f *forwarder) route(now time.Time) {
+	order := f.ranking.Order()
+	for _, t := range f.byRank {
+		t.routes = t.routes[:0]
+	}
+	for _, l := range f.listeners {
+		f.routeTo(l, order, now)
+		for i, t := range l.slots {
+			if t != nil {
+				t.routes = append(t.routes, route{l, i})
+			}
+		}
+	}
+}
+
+func (f *forwarder) routeTo(l *listener, order []*ranking.Talker, now time.Time) {
+	var few [transport.MaxSlots]*talker
+	wanted := few[:0]
+	for _, rank := range order {
+		if len(wanted) == len(l.slots) {
+			break
+		}
+		if t := f.byRank[rank]; t.session != l.session {
+			wanted = append(wanted, t)
+		}
+	}
+	for i, t := range l.slots {
+		if t != nil && !slices.Contains(wanted, t) {
+			l.clear(i, now)
+		}
+	}
+	for _, t := range wanted {
+		if !slices.Contains(l.slots, t) {
+			l.slots[slices.Index(l.slots, nil)] = t
+			l.changed = true
+		}
+	}
+}
+
+// hush plays silence for talkers that stopped sending without a word.
+func (f *forwarder) hush(now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, t := range f.byRank {
+		if t.heard.IsZero() || t.dtx || now.Sub(t.heard) < quietAfter {
+			continue
+		}
+		t.heard = time.Time{}
+		for _, r := range t.routes {
+			_ = r.to.out.Silence(r.slot, now)
+		}
+	}
+}
+
+// slotMap says who is on which slot of a session: members, 0 for nobody.
+type slotMap struct {
+	session *session
+	members []uint32
+}
+
+// takeSlotMaps returns the maps that changed since they were taken.
+func (f *forwarder) takeSlotMaps() []slotMap {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var maps []slotMap
+	for _, l := range f.listeners {
+		if !l.changed {
+			continue
+		}
+		l.changed = false
+		members := make([]uint32, len(l.slots))
+		for i, t := range l.slots {
+			if t != nil {
+				members[i] = t.member
+			}
+		}
+		maps = append(maps, slotMap{l.session, members})
+	}
+	return maps
+}
+
+// untake makes takeSlotMaps return a session's map again.
+func (f *forwarder) untake(s *session) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s.hears != nil {
+		s.hears.changed = true
+	}
+}
+
+func (f *forwarder) counted() forwardStats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.stats
+}

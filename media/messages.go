@@ -1,0 +1,108 @@
+package media
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"voiceroom.dev/voiceroom/room"
+)
+
+// The messages of the data channel; docs/protocol.md describes them.
+type (
+	welcome struct {
+		Type    string `json:"type"`
+		Member  uint32 `json:"member"`
+		Session string `json:"session"`
+		Epoch   uint64 `json:"epoch"`
+		Slots   int    `json:"slots"`
+	}
+
+	snapshot struct {
+		Type  string      `json:"type"`
+		State *room.State `json:"state"`
+	}
+
+	eventBatch struct {
+		Type   string       `json:"type"`
+		Events []room.Event `json:"events"`
+	}
+
+	slotsMessage struct {
+		Type  string      `json:"type"`
+		Slots []slotEntry `json:"slots"`
+	}
+
+	slotEntry struct {
+		Slot   int    `json:"slot"`
+		Member uint32 `json:"member"` // 0: silent
+	}
+
+	heartbeat struct {
+		Type string `json:"type"`
+		Seq  uint64 `json:"seq"` // of the last event that was sent
+	}
+
+	replyMessage struct {
+		Type  string     `json:"type"`
+		ID    string     `json:"id"`
+		OK    bool       `json:"ok,omitempty"`
+		Error *errorPart `json:"error,omitempty"`
+	}
+
+	errorPart struct {
+		Code   room.Code `json:"code"`
+		Detail string    `json:"detail,omitempty"`
+	}
+
+	bye struct {
+		Type   string    `json:"type"`
+		Code   room.Code `json:"code"`
+		Detail string    `json:"detail,omitempty"`
+	}
+)
+
+// maxRequestID is the longest request id, in bytes.
+const maxRequestID = 64
+
+// resync is the one request that is not a command of the room.
+const resync = "resync"
+
+// clientCommands are the commands that a client may give; the rest of
+// room.CommandNames is the control plane's.
+var clientCommands = map[string]bool{
+	"leave": true, "take-mic": true, "leave-mic": true, "mute": true, "hand": true, "rename": true,
+	"give-mic": true, "pull-mic": true, "mute-member": true, "lower-hand": true, "kick": true, "unban": true,
+	"set-access": true, "close": true,
+}
+
+// request is what a client asks: command is nil for a resync, or if err says what is
+// wrong with it.
+type request struct {
+	id      string
+	command room.Command
+	err     error
+}
+
+// parseRequest reads a message of a client. It keeps nothing of msg.
+func parseRequest(msg []byte) request {
+	var m struct {
+		ID   string          `json:"id"`
+		Type string          `json:"type"`
+		Body json.RawMessage `json:"body"`
+	}
+	if err := json.Unmarshal(msg, &m); err != nil || len(m.ID) > maxRequestID {
+		return request{err: &room.Error{Code: room.BadCommand, Detail: "not a request: JSON with id, type and body is expected"}}
+	}
+	r := request{id: m.ID}
+	switch {
+	case m.Type == resync:
+	case !clientCommands[m.Type]:
+		r.err = &room.Error{Code: room.BadCommand, Detail: "clients have no such command"}
+	default:
+		if bytes.Equal(bytes.TrimSpace(m.Body), []byte("null")) {
+			m.Body = nil
+		}
+		r.command, r.err = room.Decode(m.Type, m.Body)
+	}
+	return r
+}

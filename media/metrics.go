@@ -1,0 +1,105 @@
+package media
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"voiceroom.dev/voiceroom/media/transport"
+	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/room"
+)
+
+const metricsPrefix = "voiceroom_media_"
+
+// metrics are what the pod counts, besides what transport and forwarder count
+// themselves and packetCollector reads.
+type metrics struct {
+	registry  *prometheus.Registry
+	sessions  prometheus.Gauge
+	members   prometheus.Gauge
+	mics      prometheus.Gauge
+	joins     prometheus.Counter
+	failures  *prometheus.CounterVec
+	messages  *prometheus.CounterVec
+	handshake prometheus.Histogram
+}
+
+func newMetrics() *metrics {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: metricsPrefix + name, Help: help})
+	}
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		sessions: gauge("sessions", "Connections that are being made or stand."),
+		members:  gauge("members", "Places taken in the room."),
+		mics:     gauge("mics", "Microphones held."),
+		joins: prometheus.NewCounter(prometheus.CounterOpts{Name: metricsPrefix + "joins_total",
+			Help: "Sessions whose media connection came to stand."}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: metricsPrefix + "join_failures_total",
+			Help: "Sessions that were refused or did not come to stand."}, []string{"reason"}),
+		messages: prometheus.NewCounterVec(prometheus.CounterOpts{Name: metricsPrefix + "messages_dropped_total",
+			Help: "Messages that a slow client or watcher did not get; a snapshot replaces events and frames."}, []string{"kind"}),
+		handshake: prometheus.NewHistogram(prometheus.HistogramOpts{Name: metricsPrefix + "handshake_seconds",
+			Help: "From the answer to a media connection that stands.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 11)}),
+	}
+	m.registry.MustRegister(m.sessions, m.members, m.mics, m.joins, m.failures, m.messages, m.handshake,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// follow sets the gauges. It is called by the keeper.
+func (m *metrics) follow(k *keeper) {
+	state := k.room.View()
+	m.sessions.Set(float64(len(k.sessions)))
+	m.members.Set(float64(len(state.Members)))
+	m.mics.Set(float64(len(state.Mics)))
+}
+
+// refused counts a join that was refused.
+func (m *metrics) refused(err error) { m.failures.WithLabelValues(string(codeOf(err))).Inc() }
+
+// dropped counts a message that was not delivered.
+func (m *metrics) dropped(kind string) { m.messages.WithLabelValues(kind).Inc() }
+
+// codeOf is the code of a refusal, Internal for what is none.
+func codeOf(err error) room.Code {
+	if refusal := (*room.Error)(nil); errors.As(err, &refusal) {
+		return refusal.Code
+	}
+	return mediaapi.Internal
+}
+
+// packetCollector reads the counters of the packet paths.
+type packetCollector struct {
+	forwarder *forwarder
+	transport *transport.Counters
+}
+
+var (
+	packetsDesc = prometheus.NewDesc(metricsPrefix+"packets_total", "Audio packets.", []string{"direction"}, nil)
+	dropsDesc   = prometheus.NewDesc(metricsPrefix+"packets_dropped_total", "Audio packets that went no further.", []string{"reason"}, nil)
+	eventsDesc  = prometheus.NewDesc(metricsPrefix+"transport_events_total", "What the network side counted.", []string{"event"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c *packetCollector) Describe(out chan<- *prometheus.Desc) {
+	out <- packetsDesc
+	out <- dropsDesc
+	out <- eventsDesc
+}
+
+// Collect implements prometheus.Collector.
+func (c *packetCollector) Collect(out chan<- prometheus.Metric) {
+	send := func(d *prometheus.Desc, label string, value uint64) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), label)
+	}
+	s := c.forwarder.counted()
+	send(packetsDesc, "in", s.in)
+	send(packetsDesc, "out", s.out)
+	send(dropsDesc, "no-grant", s.noGrant)
+	send(dropsDesc, "unheard", s.unheard)
+	send(dropsDesc, "unsendable", s.unsendable)
+	c.transport.Each(func(name string, value uint64) { send(eventsDesc, name, value) })
+}

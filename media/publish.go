@@ -1,0 +1,206 @@
+package media
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"voiceroom.dev/voiceroom/media/transport"
+	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/room"
+)
+
+const (
+	micBeats      = 2  // beats between heartbeats to who is on a microphone: 200 ms
+	audienceBeats = 20 // and to the others: 2 s
+	lossBeats     = 10 // between two looks at the listeners' losses: 1 s
+
+	// maxBatch is how many events go into one message, so that it stays far below
+	// what any client takes.
+	maxBatch = 100
+	// caughtUp is how little must be queued, in bytes, before a client that fell behind is sent
+	// a snapshot.
+	caughtUp = 64 << 10
+)
+
+// publisher gathers what clients are to be told. It is the keeper's.
+type publisher struct {
+	pending  []room.Event // public, since the last beat
+	snapshot []byte       // the message, as of seq; nil: none made
+	seq      uint64
+	epoch    uint64
+}
+
+func (p *publisher) add(events []room.Event) {
+	for _, e := range events {
+		p.pending = append(p.pending, e.Public())
+	}
+}
+
+// takeBatches returns the pending events as messages.
+func (p *publisher) takeBatches() [][]byte {
+	var messages [][]byte
+	for batch := range slices.Chunk(p.pending, maxBatch) {
+		messages = append(messages, marshal(eventBatch{Type: "events", Events: batch}))
+	}
+	p.pending = p.pending[:0]
+	return messages
+}
+
+// snapshotOf returns the snapshot message of the room now.
+func (p *publisher) snapshotOf(r *room.Room) []byte {
+	s := r.View()
+	if p.snapshot == nil || p.seq != s.Seq || p.epoch != s.Epoch {
+		p.snapshot, p.seq, p.epoch = marshal(snapshot{Type: "snapshot", State: s.Public()}), s.Seq, s.Epoch
+	}
+	return p.snapshot
+}
+
+// onBeat does everything periodic.
+func (k *keeper) onBeat(now time.Time) {
+	k.closeLeaving(now)
+	if k.room == nil {
+		return
+	}
+	k.beats++
+	k.forwarder.hush(now)
+	k.publish()
+	if k.beats%lossBeats == 0 {
+		k.shareLoss()
+	}
+	if k.now().Sub(k.lease) >= room.StopAfter {
+		k.log.Info("nobody renewed the lease; the pod stops", "lease", k.lease)
+		k.endAll()
+		k.finish()
+	}
+}
+
+// publish tells clients what happened since the last beat.
+func (k *keeper) publish() {
+	batches := k.publisher.takeBatches()
+	pulse := marshal(heartbeat{Type: "heartbeat", Seq: k.room.View().Seq})
+	for _, s := range k.sessions {
+		if s.out == nil || !s.data {
+			continue
+		}
+		if s.entered {
+			k.publishTo(s, batches)
+		}
+		if every := k.heartbeatEvery(s); (k.beats+int(s.member))%every == 0 {
+			_ = s.conn.Send(pulse) // the next one follows
+		}
+	}
+	for _, m := range k.forwarder.takeSlotMaps() {
+		entries := make([]slotEntry, len(m.members))
+		for i, member := range m.members {
+			entries[i] = slotEntry{Slot: i, Member: member}
+		}
+		if err := k.send(m.session, slotsMessage{Type: "slots", Slots: entries}); errors.Is(err, transport.ErrBacklog) {
+			k.forwarder.untake(m.session)
+		}
+	}
+}
+
+// publishTo sends events, or a snapshot if the client misses some.
+func (k *keeper) publishTo(s *session, batches [][]byte) {
+	if s.stale {
+		k.sendSnapshot(s)
+		return
+	}
+	for _, b := range batches {
+		if err := s.conn.Send(b); err != nil {
+			s.stale = true
+			k.metrics.dropped("events")
+			return
+		}
+	}
+}
+
+// sendSnapshot tries to bring a client up to date.
+func (k *keeper) sendSnapshot(s *session) {
+	s.stale = s.conn.Buffered() > caughtUp || errors.Is(s.conn.Send(k.publisher.snapshotOf(k.room)), transport.ErrBacklog)
+}
+
+// heartbeatEvery is in beats.
+func (k *keeper) heartbeatEvery(s *session) int {
+	for _, m := range k.room.View().Mics {
+		if m.Member == s.member && s.member != 0 {
+			return micBeats
+		}
+	}
+	return audienceBeats
+}
+
+// closeLeaving closes the connections whose client has its bye, or had time for it.
+func (k *keeper) closeLeaving(now time.Time) {
+	for s := range k.leaving {
+		if s.conn.Buffered() == 0 || !now.Before(s.closeAt) {
+			delete(k.leaving, s)
+			s.conn.Close(errEnded)
+		}
+	}
+}
+
+var errEnded = errors.New("the session was ended here")
+
+// shareLoss tells the talkers what share of packets the listeners lose: the 75th
+// percentile, so that a few with bad networks do not cost everybody bandwidth.
+func (k *keeper) shareLoss() {
+	var losses []float64
+	for _, s := range k.sessions {
+		if s.entered && s.out.Len() > 0 {
+			losses = append(losses, s.conn.Stats().DownlinkFraction)
+		}
+	}
+	if len(losses) == 0 {
+		return
+	}
+	slices.Sort(losses)
+	p75 := losses[len(losses)*3/4]
+	for _, m := range k.room.View().Mics {
+		if s := k.members[m.Member]; s != nil {
+			s.conn.SetListenerLoss(p75)
+		}
+	}
+}
+
+// send queues one message for a client.
+func (k *keeper) send(s *session, message any) error { return s.conn.Send(marshal(message)) }
+
+// request answers what a client asked.
+func (k *keeper) request(s *session, r request) {
+	if k.sessions[s.id] != s {
+		return // ended while it asked
+	}
+	err := r.err
+	switch {
+	case err != nil:
+	case r.command == nil && !s.entered:
+		err = &room.Error{Code: room.NotEntered, Detail: "you have not entered the room"}
+	case r.command == nil:
+		s.stale = true
+	default:
+		_, err = k.do(room.Actor{Session: s.id}, r.command)
+	}
+	if k.sessions[s.id] != s {
+		return // it left: the bye is the reply
+	}
+	reply := replyMessage{Type: "reply", ID: r.id, OK: err == nil}
+	if err != nil {
+		p := mediaapi.NewProblem(err)
+		reply.Error = &errorPart{Code: p.Code, Detail: p.Detail}
+	}
+	if k.send(s, reply) != nil {
+		k.metrics.dropped("replies")
+	}
+}
+
+// marshal writes values that always can be.
+func marshal(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
