@@ -15,6 +15,9 @@ import (
 	"voiceroom.dev/voiceroom/token"
 )
 
+// associateWait is how long a feedback waits for the pod to see what the client saw.
+const associateWait = time.Second
+
 // wish is what somebody who joins asks for.
 type wish struct {
 	Name   string    `json:"name"`
@@ -209,7 +212,7 @@ func (g *Gateway) feedback(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch said.Outcome {
 	case "connected":
-		entered, err := g.desk.Confirm(r.Context(), p.Room, session)
+		entered, err := g.confirm(r.Context(), p, session)
 		if err != nil {
 			return err
 		}
@@ -225,6 +228,37 @@ func (g *Gateway) feedback(w http.ResponseWriter, r *http.Request) error {
 		return writeJSON(w, http.StatusOK, fedBack{GroupID: p.ID.GroupID})
 	}
 	return refuse(http.StatusBadRequest, mediaapi.BadRequest, "an outcome is connected or failed")
+}
+
+// confirm lets a session enter. The client may know that its connection stands a
+// moment before the pod does, so a session that is on its way is waited for.
+func (g *Gateway) confirm(ctx context.Context, p place, session string) (admission.Entered, error) {
+	entered, err := g.desk.Confirm(ctx, p.Room, session)
+	switch admission.CodeOf(err) {
+	case room.NotAssociated, room.UnknownSession: // unknown is also one that is about to take over a place
+	default:
+		return entered, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, associateWait)
+	defer cancel()
+	stands := errors.New("the connection stands")
+	watched := p.pod.Watch(waiting, p.Epoch, func(f mediaapi.Frame) error {
+		m := room.Member{}
+		switch {
+		case f.Snapshot != nil:
+			m, _ = f.Snapshot.Session(session)
+		case f.Event != nil && f.Event.Type == room.EventMember && f.Event.Member.Session == session:
+			m = *f.Event.Member
+		}
+		if m.Status == room.Associated || m.Status == room.Entered {
+			return stands
+		}
+		return nil
+	})
+	if !errors.Is(watched, stands) {
+		return entered, err
+	}
+	return g.desk.Confirm(ctx, p.Room, session)
 }
 
 func (g *Gateway) leave(w http.ResponseWriter, r *http.Request) error {

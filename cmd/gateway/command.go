@@ -1,0 +1,182 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"voiceroom.dev/voiceroom/gateway"
+	"voiceroom.dev/voiceroom/gateway/apikey"
+	"voiceroom.dev/voiceroom/gateway/idtoken"
+)
+
+// settings are the command's flags.
+type settings struct {
+	kubeconfig string
+	namespace  string
+
+	listen, healthListen string
+	tlsCert, tlsKey      string
+	drain                time.Duration
+
+	publicURL      string
+	allowedOrigins []string
+	trustedProxies []string
+
+	allowGuests bool
+	guestRate   float64
+	guestBurst  int
+
+	apiKeysSecret, apiKeysDir string
+	oidcIssuer, oidcAudience  string
+	roomNamespaces            []string
+
+	accessLog bool
+	logLevel  slog.Level
+}
+
+func newCommand() *cobra.Command {
+	var s settings
+	cmd := &cobra.Command{
+		Use:   "gateway [--public-url URL] [--allow-guests] [--oidc-issuer URL --oidc-audience ID]",
+		Short: "Serve voice rooms' HTTP API, signalling and web page",
+		Long: `gateway is the door of a Voiceroom deployment. It serves the REST API under /v1,
+WHIP-shaped signalling under /rtc, chat and its event stream, and the web page
+that people open under /r/{namespace}/{room}. It holds no state: run as many as
+you like behind any load balancer.
+
+It reads VoiceRooms, GroupChats and ChatProviders of all namespaces, and a few
+objects of the operator's namespace, each by its name: the signing keys that the
+operator makes, the public keys, the API keys.
+
+Who may ask:
+  tickets   that the operator or the gateway signed; always
+  API keys  from --api-keys-secret or --api-keys-dir: one per back end, the name of
+            the entry names the back end; the value is the key, or "sha256:" and
+            the hexadecimal digest of it. Requests carry X-Voiceroom-User.
+  ID tokens of --oidc-issuer for --oidc-audience
+  guests    with --allow-guests: anybody, limited per address
+
+It logs JSON to standard error, never a token. On --health-listen it answers
+  /healthz  200 while the process runs
+  /readyz   200 while it has its keys and its cache, and does not stop
+  /metrics  for Prometheus
+
+SIGTERM ends event streams, lets running requests finish, and exits.`,
+		Example: `  # Against the current kubeconfig, guests welcome
+  gateway --namespace voiceroom-system --listen 127.0.0.1:8080 --allow-guests
+
+  # In a pod, behind an ingress that writes X-Forwarded-For
+  gateway --public-url https://voice.example.org --trusted-proxy 10.0.0.0/8 \
+    --oidc-issuer https://login.example.org --oidc-audience voiceroom
+
+  # Make an API key; put its digest into the Secret
+  key=$(openssl rand -base64 32)
+  kubectl -n voiceroom-system create secret generic voiceroom-api-keys \
+    --from-literal=backend=sha256:$(printf %s "$key" | sha256sum | cut -d' ' -f1)`,
+		Version:       version(),
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true, // main prints them
+	}
+	s.flags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		handler := slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: s.logLevel})
+		ctrl.SetLogger(logr.FromSlogHandler(handler))
+		return run(cmd.Context(), s, slog.New(handler))
+	}
+	return cmd
+}
+
+func (s *settings) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&s.kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, else the pod's service account)")
+	f.StringVar(&s.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "the operator's namespace, where the keys are (default: $POD_NAMESPACE)")
+	f.StringVar(&s.listen, "listen", ":8080", "host:port to serve on")
+	f.StringVar(&s.healthListen, "health-listen", ":8081", "host:port for probes and metrics")
+	f.StringVar(&s.tlsCert, "tls-cert", "", "PEM certificate to serve HTTPS with; re-read when it changes")
+	f.StringVar(&s.tlsKey, "tls-key", "", "PEM key of --tls-cert")
+	f.DurationVar(&s.drain, "drain", 20*time.Second, "how long running requests may take to finish when stopping")
+	f.StringVar(&s.publicURL, "public-url", "", "where people reach the gateway, such as https://voice.example.org; for links (default: as the request has it)")
+	f.StringArrayVar(&s.allowedOrigins, "allowed-origin", nil, "web origin whose pages may call the API, such as https://app.example.org; repeatable; * is any (default: our own page only)")
+	f.StringArrayVar(&s.trustedProxies, "trusted-proxy", nil, "CIDR of proxies whose X-Forwarded-For is believed; repeatable (default: none)")
+	f.BoolVar(&s.allowGuests, "allow-guests", false, "let people without an identity ask to join")
+	f.Float64Var(&s.guestRate, "guest-rate", 2, "requests per second that guests of one address may make over time")
+	f.IntVar(&s.guestBurst, "guest-burst", 40, "requests that guests of one address may make at once")
+	f.StringVar(&s.apiKeysSecret, "api-keys-secret", "", "Secret in --namespace with the API keys of back ends")
+	f.StringVar(&s.apiKeysDir, "api-keys-dir", "", "directory with the API keys of back ends, one a file; read once")
+	f.StringVar(&s.oidcIssuer, "oidc-issuer", "", "OpenID Connect issuer whose ID tokens are taken")
+	f.StringVar(&s.oidcAudience, "oidc-audience", "", "audience (client ID) that the ID tokens must have")
+	f.StringArrayVar(&s.roomNamespaces, "room-namespace", []string{"default"}, "namespace in which rooms can be made over HTTP; repeatable; * is any")
+	f.BoolVar(&s.accessLog, "access-log", false, "log every request, not only failures")
+	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "least level to log: debug, info, warn or error")
+	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
+	cmd.MarkFlagsRequiredTogether("oidc-issuer", "oidc-audience")
+	cmd.MarkFlagsMutuallyExclusive("api-keys-secret", "api-keys-dir")
+}
+
+// config is the part of the gateway's configuration that flags alone decide. Errors
+// name the flag.
+func (s settings) config() (gateway.Config, error) {
+	cfg := gateway.Config{
+		Guests:         gateway.Guests{Allow: s.allowGuests, PerSecond: s.guestRate, Burst: s.guestBurst},
+		RoomNamespaces: s.roomNamespaces,
+		AccessLog:      s.accessLog,
+	}
+	if s.namespace == "" {
+		return cfg, errors.New("--namespace is needed outside a pod: where the operator keeps its keys")
+	}
+	if s.publicURL != "" {
+		at, err := url.Parse(s.publicURL)
+		if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" || at.RawQuery != "" || at.Fragment != "" {
+			return cfg, fmt.Errorf("--public-url: %q is not an address such as https://voice.example.org", s.publicURL)
+		}
+		cfg.PublicURL = at
+	}
+	for _, origin := range s.allowedOrigins {
+		at, err := url.Parse(origin)
+		if origin != "*" && (err != nil || at.Scheme == "" || at.Host == "" || at.Path != "") {
+			return cfg, fmt.Errorf("--allowed-origin: %q is not an origin such as https://app.example.org", origin)
+		}
+		cfg.AllowedOrigins = append(cfg.AllowedOrigins, strings.ToLower(origin))
+	}
+	for _, text := range s.trustedProxies {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return cfg, fmt.Errorf("--trusted-proxy: %w", err)
+		}
+		cfg.TrustedProxies = append(cfg.TrustedProxies, network)
+	}
+	if s.apiKeysDir != "" {
+		keys, err := apikey.Load(s.apiKeysDir)
+		if err != nil {
+			return cfg, fmt.Errorf("--api-keys-dir: %w", err)
+		}
+		cfg.Credentials.APIKeys = func() *apikey.Set { return keys }
+	}
+	if s.oidcIssuer != "" {
+		verifier, err := idtoken.New(s.oidcIssuer, s.oidcAudience, nil, time.Now)
+		if err != nil {
+			return cfg, fmt.Errorf("--oidc-issuer: %w", err)
+		}
+		cfg.Credentials.OIDC = verifier
+	}
+	return cfg, nil
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
