@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 )
@@ -9,7 +10,7 @@ import (
 // with its room, long after it listens.
 func (s *Server) Advertise(addrs []netip.AddrPort) error {
 	if err := checkAdvertise(addrs); err != nil {
-		return err
+		return fmt.Errorf("advertise media addresses: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -18,6 +19,9 @@ func (s *Server) Advertise(addrs []netip.AddrPort) error {
 }
 
 func checkAdvertise(addrs []netip.AddrPort) error {
+	if len(addrs) == 0 {
+		return errors.New("no address to advertise")
+	}
 	for _, a := range addrs {
 		if !a.IsValid() || a.Addr().IsUnspecified() || a.Port() == 0 {
 			return fmt.Errorf("%s cannot be advertised", a)

@@ -25,7 +25,11 @@ type receiver struct {
 	levelExt  uint8
 	sources   sourceSet
 	reporters sourceSet
-	stats     uplinkStats
+
+	// Its own mutex, for mu is held while the handler is called: Stats may be called under a lock
+	// that the handler takes.
+	statsMu sync.Mutex
+	stats   uplinkStats
 }
 
 func (r *receiver) init(o *Offer) {
@@ -115,7 +119,9 @@ func (rd *reader) receiveRTP(c *Conn, b []byte, now time.Time) {
 		return
 	}
 	r.sources.add(h.SSRC)
+	r.statsMu.Lock()
 	r.stats.add(h.SSRC, h.SequenceNumber, h.Timestamp, now)
+	r.statsMu.Unlock()
 
 	payload, ok := unpad(plain[head:], h.Padding)
 	if !ok {

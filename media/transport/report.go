@@ -43,7 +43,7 @@ func (c *Conn) SetListenerLoss(fraction float64) {
 	c.rtcp.listenerLoss.Store(uint32(math.Round(min(max(fraction, 0)*256, 255))))
 }
 
-// Stats returns a snapshot.
+// Stats returns a snapshot. It may be called from anywhere, from within a Handler too.
 func (c *Conn) Stats() Stats {
 	st := Stats{
 		Remote:    c.Remote(),
@@ -53,8 +53,8 @@ func (c *Conn) Stats() Stats {
 	for i := range c.slots {
 		st.DownlinkFraction = max(st.DownlinkFraction, float64(c.rtcp.fractions[i].Load())/256)
 	}
-	c.recv.mu.Lock()
-	defer c.recv.mu.Unlock()
+	c.recv.statsMu.Lock()
+	defer c.recv.statsMu.Unlock()
 	u := &c.recv.stats
 	st.Received = u.pastReceived + uint64(u.received)
 	st.Lost = u.pastLost + u.lost()
@@ -169,9 +169,9 @@ func (c *Conn) sendReports(now time.Time, senders bool) {
 
 // uplinkBlock is the reception report for the uplink, false when nothing came since the last.
 func (c *Conn) uplinkBlock(now time.Time) (reportBlock, bool) {
-	c.recv.mu.Lock()
+	c.recv.statsMu.Lock()
 	block, ok := c.recv.stats.block()
-	c.recv.mu.Unlock()
+	c.recv.statsMu.Unlock()
 	block.fraction = max(block.fraction, uint8(c.rtcp.listenerLoss.Load()))
 	if sr := c.rtcp.lastSR.Load(); sr != 0 {
 		block.lsr, block.dlsr = uint32(sr>>32), ntpMiddle(now)-uint32(sr)

@@ -32,19 +32,19 @@ type Config struct {
 
 // Server is the network side of a media pod. Its methods are safe for concurrent use.
 type Server struct {
-	cfg        Config
-	log        *slog.Logger
-	candidates []string
-	counters   Counters
-	udp        *udpSocket
-	tcp        *net.TCPListener
+	cfg      Config
+	log      *slog.Logger
+	counters Counters
+	udp      *udpSocket
+	tcp      *net.TCPListener
 
-	mu     sync.RWMutex
-	closed bool
-	ufrags map[string]*credential
-	flows  map[flowKey]*Conn
-	conns  map[*Conn]struct{}
-	tcps   map[*tcpConn]struct{}
+	mu         sync.RWMutex
+	closed     bool
+	candidates []string // of the next answer
+	ufrags     map[string]*credential
+	flows      map[flowKey]*Conn
+	conns      map[*Conn]struct{}
+	tcps       map[*tcpConn]struct{}
 
 	wg   sync.WaitGroup // every goroutine
 	stop chan struct{}
@@ -71,12 +71,10 @@ func Listen(cfg Config) (*Server, error) {
 	if len(cfg.Advertise) == 0 {
 		cfg.Advertise = []netip.AddrPort{udp.local}
 	}
-	for _, a := range cfg.Advertise {
-		if !a.IsValid() || a.Addr().IsUnspecified() || a.Port() == 0 {
-			_ = udp.conn.Close()
-			_ = tcp.Close()
-			return nil, fmt.Errorf("listen for media: %s cannot be advertised", a)
-		}
+	if err := checkAdvertise(cfg.Advertise); err != nil {
+		_ = udp.conn.Close()
+		_ = tcp.Close()
+		return nil, fmt.Errorf("listen for media: %w", err)
 	}
 	s := &Server{
 		cfg:        cfg,

@@ -3,6 +3,7 @@ package transport
 import (
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -26,6 +27,26 @@ func TestListenRefuses(t *testing.T) {
 			s.Close()
 			t.Errorf("%s: accepted", name)
 		}
+	}
+}
+
+func TestAdvertise(t *testing.T) {
+	s := newServer(t)
+	c, _ := waiting(t, s)
+	for _, bad := range [][]netip.AddrPort{nil, {netip.MustParseAddrPort("0.0.0.0:1")}, {netip.MustParseAddrPort("192.0.2.1:0")}, {{}}} {
+		if err := s.Advertise(bad); err == nil {
+			t.Errorf("%v can be advertised", bad)
+		}
+	}
+	if err := s.Advertise([]netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:40000")}); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := c.Restart(c.offer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(answer), " 192.0.2.1 40000 typ host"); n != 2 || strings.Contains(string(answer), "127.0.0.1 "+strconv.Itoa(int(s.Addr().Port()))) {
+		t.Errorf("the answer does not advertise the new address only:\n%s", answer)
 	}
 }
 
