@@ -13,10 +13,12 @@ export class Participant {
   /**
    * @param {Page} page
    * @param {string} name
+   * @param {boolean} firefox
    */
-  constructor(page, name) {
+  constructor(page, name, firefox) {
     this.page = page;
     this.name = name;
+    this.firefox = firefox;
     page.setDefaultTimeout(timeout);
     page.on("pageerror", (error) => this.faults.push(String(error)));
     page.on("console", (message) => {
@@ -34,7 +36,9 @@ export class Participant {
    */
   static async open(browser, url, name) {
     const context = await browser.createBrowserContext();
-    const somebody = new Participant(await context.newPage(), name);
+    const firefox = (await browser.version()).startsWith("firefox");
+    const somebody = new Participant(await context.newPage(), name, firefox);
+    if (firefox) await somebody.page.evaluateOnNewDocument(rememberConnections);
     await somebody.page.goto(url);
     await somebody.page.waitForSelector("body[data-phase=lobby] #name:not(:disabled)");
     return somebody;
@@ -94,53 +98,32 @@ export class Participant {
     await this.click("#say button");
   }
 
-  /** Puts a meter to everything that the page plays; see hears. */
-  async listen() {
-    await this.page.evaluate(() => {
-      const context = new AudioContext();
-      /** @type {Map<MediaStream, {analyser: AnalyserNode, audio: HTMLAudioElement, levels: number[]}>} */
-      const meters = new Map();
-      const samples = new Float32Array(2048);
-      setInterval(() => {
-        for (const audio of document.querySelectorAll("audio")) {
-          const stream = /** @type {MediaStream | null} */ (audio.srcObject);
-          if (!stream || meters.has(stream)) continue;
-          const analyser = context.createAnalyser();
-          context.createMediaStreamSource(stream).connect(analyser);
-          meters.set(stream, { analyser, audio, levels: [] });
-        }
-        for (const { analyser, levels } of meters.values()) {
-          analyser.getFloatTimeDomainData(samples);
-          levels.push(Math.hypot(...samples) / Math.sqrt(samples.length));
-          if (levels.length > 50) levels.shift();
-        }
-      }, 20);
-      // The root mean squares of the last second, the loudest slot's first.
-      Object.assign(window, {
-        heardLevels: () => [...meters.values()].map(({ levels }) => levels).sort((a, b) => Math.max(...b) - Math.max(...a)),
-      });
-    });
+  /** Starts to measure what the page plays; see hearsVoice. */
+  listen() {
+    return this.page.evaluate(this.firefox ? meterByStatistics : meterByAnalyser);
   }
 
   /** Waits for a second in which there is a voice: loud for a fifth of it. */
   hearsVoice() {
-    return this.page.waitForFunction(
-      () => (/** @type {any} */ (window).heardLevels()[0] ?? []).filter((/** @type {number} */ level) => level > 0.01).length >= 10,
-      { polling: 50 },
-    );
+    return this.#hears("a voice", (slots) => slots.some((levels) => levels.filter((level) => level > 0.01).length >= 10));
   }
 
   /** Waits for a second in which nothing is heard on any slot. */
   hearsSilence() {
-    return this.page.waitForFunction(
-      () => /** @type {any} */ (window).heardLevels().every((/** @type {number[]} */ levels) => levels.length === 50 && levels.every((level) => level < 0.001)),
-      { polling: 50 },
-    );
+    return this.#hears("silence", (slots) => slots.every((levels) => levels.length === 50 && levels.every((level) => level < 0.001)));
   }
 
-  /** The loudness of the last second, for messages. */
-  levels() {
-    return this.page.evaluate(() => /** @type {any} */ (window).heardLevels().map((/** @type {number[]} */ levels) => Math.max(...levels)));
+  /**
+   * @param {string} what
+   * @param {(slots: number[][]) => boolean} test  of the levels of the last second by slot
+   */
+  async #hears(what, test) {
+    try {
+      await this.page.waitForFunction(`(${test})(heardLevels())`, { polling: 50 });
+    } catch (error) {
+      const loudest = await this.page.evaluate(() => window.heardLevels().map((levels) => Math.max(...levels)));
+      throw new Error(`${this.name} does not hear ${what}; the loudest of the last second by slot: ${loudest}`, { cause: error });
+    }
   }
 
   async leave() {
@@ -152,4 +135,56 @@ export class Participant {
   isSound() {
     assert.deepEqual(this.faults, [], `faults in ${this.name}'s page`);
   }
+}
+
+// What follows runs in the page. Both meters note a root mean square every 20 ms, and keep a
+// second of them for each slot.
+
+function meterByAnalyser() {
+  const context = new AudioContext();
+  /** @type {Map<MediaStream, {analyser: AnalyserNode, levels: number[]}>} */
+  const meters = new Map();
+  const samples = new Float32Array(2048);
+  setInterval(() => {
+    for (const { srcObject } of document.querySelectorAll("audio")) {
+      if (!(srcObject instanceof MediaStream) || meters.has(srcObject)) continue;
+      const analyser = context.createAnalyser();
+      context.createMediaStreamSource(srcObject).connect(analyser);
+      meters.set(srcObject, { analyser, levels: [] });
+    }
+    for (const { analyser, levels } of meters.values()) {
+      analyser.getFloatTimeDomainData(samples);
+      levels.push(Math.hypot(...samples) / Math.sqrt(samples.length));
+      if (levels.length > 50) levels.shift();
+    }
+  }, 20);
+  window.heardLevels = () => [...meters.values()].map(({ levels }) => levels);
+}
+
+// Without a sound device no AudioContext of Firefox runs; its statistics know what is played.
+function meterByStatistics() {
+  /** @type {Map<string, number[]>} */
+  const meters = new Map();
+  setInterval(async () => {
+    const report = await window.connections.at(-1).getStats();
+    for (const { type, mid, audioLevel } of report.values()) {
+      if (type !== "inbound-rtp") continue;
+      const levels = meters.get(mid) ?? [];
+      meters.set(mid, levels);
+      levels.push(audioLevel ?? 0);
+      if (levels.length > 50) levels.shift();
+    }
+  }, 20);
+  window.heardLevels = () => [...meters.values()];
+}
+
+function rememberConnections() {
+  window.connections = [];
+  window.RTCPeerConnection = class extends RTCPeerConnection {
+    /** @param {RTCConfiguration} configuration */
+    constructor(configuration) {
+      super(configuration);
+      window.connections.push(this);
+    }
+  };
 }

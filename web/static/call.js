@@ -12,10 +12,7 @@ import { Replica, isLive, memberOf, micOf } from "./state.js";
  * @typedef {import("./api.js").Api} Api
  * @typedef {import("./api.js").Grant} Grant
  *
- * @typedef {object} Identity
- * @property {(signal: AbortSignal) => Promise<string>} credential  for each join
- * @property {string} name
- * @property {string} invite
+ * @typedef {import("./identity.js").Identity} Identity
  *
  * @typedef {object} Watcher
  * @property {() => void} changed                 something that the page shows is another now
@@ -49,6 +46,7 @@ export class Call {
 
   #api;
   #identity;
+  #name;
   #watcher;
   #microphone = new Microphone();
   #over = new AbortController();
@@ -61,11 +59,13 @@ export class Call {
   /**
    * @param {Api} api
    * @param {Identity} identity
+   * @param {string} name
    * @param {Watcher} watcher
    */
-  constructor(api, identity, watcher) {
+  constructor(api, identity, name, watcher) {
     this.#api = api;
     this.#identity = identity;
+    this.#name = name;
     this.#watcher = watcher;
     this.chat = new Chat(api, watcher.changed);
   }
@@ -149,10 +149,7 @@ export class Call {
    * @returns {Promise<never>}
    */
   async #stay(entered) {
-    const signal = this.#over.signal;
-    const { name, invite } = this.#identity;
-    const credential = await this.#identity.credential(signal);
-    const grant = await this.#api.join(credential, { name, ...(invite && { invite }) }, signal);
+    const grant = await this.#join();
     this.grant = grant;
     const connection = new Connection({
       message: (message) => this.#receive(message),
@@ -170,6 +167,20 @@ export class Call {
       following.abort();
       connection.close(new Refusal("connection-lost"));
       this.#connection = null; // the device stays open: most connections come back
+    }
+  }
+
+  /** @returns {Promise<Grant>} */
+  async #join() {
+    const { invite } = this.#identity;
+    const wish = { name: this.#name, ...(invite && { invite }) };
+    const ask = async () => this.#api.join(await this.#identity.credential(this.#api, this.#name), wish, this.#over.signal);
+    try {
+      return await ask();
+    } catch (error) {
+      const unknown = error instanceof Refusal && error.status === 401;
+      if (unknown && this.#identity.forget()) return ask(); // its keys may have gone
+      throw error;
     }
   }
 

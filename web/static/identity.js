@@ -2,42 +2,64 @@
 
 /**
  * @typedef {import("./api.js").Api} Api
- * @typedef {import("./api.js").Guest} Guest
  * @typedef {import("./link.js").Link} Link
  */
 
 const guestKey = "voiceroom.guest";
 const margin = 60_000; // ms before a guest's ticket expires in which it is not used any more
 
-/**
- * Returns the ticket that came with the link. It is moved from the address, which people copy to
- * others, to the tab's own storage, so that a reload finds it.
- *
- * @param {Link} link
- * @returns {string} "" if there is none
- */
-export function keepTicket(link) {
-  const key = `voiceroom.ticket:${link.namespace}/${link.room}`;
-  if (link.ticket) {
-    sessionStorage.setItem(key, link.ticket);
-    history.replaceState(null, "", location.pathname + location.search);
-  }
-  return link.ticket || sessionStorage.getItem(key) || "";
-}
+export class Identity {
+  #link;
+  #storage;
+  #ticketKey;
 
-/**
- * Returns a guest's ticket: the tab's, as a subject that comes back keeps its place, or a new one.
- *
- * @param {Api} api
- * @param {string} name
- * @returns {Promise<string>}
- */
-export async function guestTicket(api, name) {
-  /** @type {Guest | null} */
-  let guest = JSON.parse(sessionStorage.getItem(guestKey) ?? "null");
-  if (!guest || Date.parse(guest.expiresAt) - margin < Date.now()) {
-    guest = await api.guest(name);
-    sessionStorage.setItem(guestKey, JSON.stringify(guest));
+  /**
+   * @param {Link} link        its ticket is kept, so that a reload without it finds it
+   * @param {Storage} storage  the tab's
+   */
+  constructor(link, storage) {
+    this.#link = link;
+    this.#storage = storage;
+    this.#ticketKey = `voiceroom.ticket:${link.namespace}/${link.room}`;
+    if (link.ticket) storage.setItem(this.#ticketKey, link.ticket);
   }
-  return guest.ticket;
+
+  /** @returns {string} the ticket for this room, "" if there is none */
+  get ticket() {
+    return this.#storage.getItem(this.#ticketKey) ?? "";
+  }
+
+  /** @returns {string} an invitation, "" if there is none */
+  get invite() {
+    return this.#link.invite;
+  }
+
+  /**
+   * Returns the ticket for this room, else a guest's: the one that the tab has, as a subject that
+   * comes back keeps its place, or a new one.
+   *
+   * @param {Pick<Api, "guest">} api
+   * @param {string} name
+   * @returns {Promise<string>}
+   */
+  async credential(api, name) {
+    if (this.ticket) return this.ticket;
+    let guest = JSON.parse(this.#storage.getItem(guestKey) ?? "null");
+    if (!guest || Date.parse(guest.expiresAt) - margin < Date.now()) {
+      guest = await api.guest(name);
+      this.#storage.setItem(guestKey, JSON.stringify(guest));
+    }
+    return guest.ticket;
+  }
+
+  /**
+   * Forgets what the gateway does not take, or no longer.
+   *
+   * @returns {boolean} whether asking for another can help: it was a guest's
+   */
+  forget() {
+    const guest = this.ticket === "";
+    this.#storage.removeItem(guest ? guestKey : this.#ticketKey);
+    return guest;
+  }
 }

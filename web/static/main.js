@@ -2,7 +2,7 @@
 
 import { Api } from "./api.js";
 import { Call } from "./call.js";
-import { guestTicket, keepTicket } from "./identity.js";
+import { Identity } from "./identity.js";
 import { parseLink } from "./link.js";
 import { Refusal, sentence } from "./refusal.js";
 import { moderates } from "./state.js";
@@ -32,7 +32,9 @@ else view.refuse("This is not the link of a room.");
 
 /** @param {Link} link */
 async function showLobby(link) {
-  const ticket = keepTicket(link);
+  const { ticket } = new Identity(link, sessionStorage);
+  // People copy the address to others, for whom the ticket is not; an invitation is.
+  if (link.ticket) history.replaceState(null, "", location.pathname);
   const name = localStorage.getItem(nameKey) ?? "";
   view.lobby(link.room, "", name);
   try {
@@ -40,7 +42,7 @@ async function showLobby(link) {
     view.lobby(room.displayName || room.name, `Up to ${room.maxMembers} people, ${room.maxMics} on the mic`, name);
   } catch (error) {
     // The name from the link will do; joining says what is wrong, unless there is nothing to join.
-    if (error instanceof Refusal && error.status === 404) view.refuse("There is no such room.");
+    if (error instanceof Refusal && error.status === 404) view.refuse(sentence(error));
   }
 }
 
@@ -50,13 +52,7 @@ async function showLobby(link) {
  */
 async function join(link, name) {
   localStorage.setItem(nameKey, name);
-  const api = new Api(link);
-  const ticket = keepTicket(link);
-  const current = new Call(api, {
-    credential: async () => ticket || guestTicket(api, name),
-    name,
-    invite: link.invite,
-  }, {
+  const current = new Call(new Api(link), new Identity(link, sessionStorage), name, {
     changed: () => view.render(current),
     refused: (error) => view.tell(sentence(error)),
     track: (slot, track) => view.sound.play(slot, track),
