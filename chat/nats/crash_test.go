@@ -85,66 +85,67 @@ func wantNothingLeft(t *testing.T, p *Provider, id string) {
 	})
 }
 
-// A deletion may be cut short after any of its writes. From the first one on
-// the group is gone for everybody, and several calls finish what it began.
+// cuts are the points at which a deletion may be cut short, after the seal.
+var cuts = map[string]func(ctx context.Context, st *store, id string) error{
+	"after the seal": func(context.Context, *store, string) error { return nil },
+	"after the end mark": func(ctx context.Context, st *store, id string) error {
+		_, err := st.publishEnd(ctx, id)
+		return err
+	},
+	"after the messages": func(ctx context.Context, st *store, id string) error {
+		mark, err := st.publishEnd(ctx, id)
+		if err != nil {
+			return err
+		}
+		return st.purge(ctx, st.names.messagesStream(), st.names.messages(id), mark)
+	},
+	"after the members": func(ctx context.Context, st *store, id string) error {
+		return st.purge(ctx, st.names.stateStream(), st.names.members(id), 0)
+	},
+}
+
+// finishers are the calls that go on with a deletion that was cut short.
+var finishers = map[string]func(context.Context, *Provider, chat.Group) error{
+	"DeleteGroup": func(ctx context.Context, p *Provider, g chat.Group) error { return p.DeleteGroup(ctx, g.ID) },
+	"ListGroups": func(ctx context.Context, p *Provider, g chat.Group) error {
+		groups, err := p.ListGroups(ctx, g.Key)
+		if len(groups) != 0 {
+			err = errors.Join(err, fmt.Errorf("it lists %v", groups))
+		}
+		return err
+	},
+	"CreateGroup": func(ctx context.Context, p *Provider, g chat.Group) error {
+		fresh, err := p.CreateGroup(ctx, g.Key, roomy)
+		if err == nil && (fresh.ID == g.ID || fresh.Members != 0) {
+			err = fmt.Errorf("it is not new: %+v", fresh)
+		}
+		return err
+	},
+}
+
+// seal is the first write of a deletion.
+func seal(ctx context.Context, st *store, id string) error {
+	record, rev, err := st.groupRecord(ctx, id)
+	if err != nil {
+		return err
+	}
+	record.Sealed = true
+	_, err = st.put(ctx, st.names.groupByID(id), rev, record)
+	return err
+}
+
+// From its first write on a deleted group is gone for everybody, and several
+// calls finish what was begun.
 func TestDeletionCutShort(t *testing.T) {
 	t.Parallel()
 	p := start(t, Config{})
-	ctx := t.Context()
-	cuts := []struct {
-		name string
-		did  func(ctx context.Context, st *store, id string) error
-	}{
-		{"after the seal", func(context.Context, *store, string) error { return nil }},
-		{"after the end mark", func(ctx context.Context, st *store, id string) error {
-			_, err := st.publishEnd(ctx, id)
-			return err
-		}},
-		{"after the messages", func(ctx context.Context, st *store, id string) error {
-			mark, err := st.publishEnd(ctx, id)
-			if err != nil {
-				return err
-			}
-			return st.purge(ctx, st.names.messagesStream(), st.names.messages(id), mark)
-		}},
-		{"after the members", func(ctx context.Context, st *store, id string) error {
-			return st.purge(ctx, st.names.stateStream(), st.names.members(id), 0)
-		}},
-	}
-	finishers := []struct {
-		name   string
-		finish func(chat.Group) error
-	}{
-		{"DeleteGroup", func(g chat.Group) error { return p.DeleteGroup(ctx, g.ID) }},
-		{"ListGroups", func(g chat.Group) error {
-			groups, err := p.ListGroups(ctx, g.Key)
-			if len(groups) != 0 {
-				err = errors.Join(err, fmt.Errorf("it lists %v", groups))
-			}
-			return err
-		}},
-		{"CreateGroup", func(g chat.Group) error {
-			fresh, err := p.CreateGroup(ctx, g.Key, roomy)
-			if err == nil && (fresh.ID == g.ID || fresh.Members != 0) {
-				err = fmt.Errorf("it is not new: %+v", fresh)
-			}
-			return err
-		}},
-	}
-	for _, cut := range cuts {
-		for _, by := range finishers {
-			t.Run(cut.name+", finished by "+by.name, func(t *testing.T) {
+	for cut, did := range cuts {
+		for by, finish := range finishers {
+			t.Run(cut+", finished by "+by, func(t *testing.T) {
+				ctx := t.Context()
 				g := furnished(t, p, t.Name())
 				within(t, p, func(ctx context.Context, st *store) error {
-					record, rev, err := st.groupRecord(ctx, g.ID)
-					if err != nil {
-						return err
-					}
-					record.Sealed = true
-					if _, err := st.put(ctx, st.names.groupByID(g.ID), rev, record); err != nil {
-						return err
-					}
-					return cut.did(ctx, st, g.ID)
+					return errors.Join(seal(ctx, st, g.ID), did(ctx, st, g.ID))
 				})
 				if _, err := p.Group(ctx, g.ID); !errors.Is(err, chat.ErrNotFound) {
 					t.Errorf("half deleted: got %v, want ErrNotFound", err)
@@ -152,8 +153,8 @@ func TestDeletionCutShort(t *testing.T) {
 				if err := p.AddMember(ctx, g.ID, chat.Member{Subject: "guest:3"}); !errors.Is(err, chat.ErrNotFound) {
 					t.Errorf("AddMember, half deleted: got %v, want ErrNotFound", err)
 				}
-				if err := by.finish(g); err != nil {
-					t.Errorf("%s: %v", by.name, err)
+				if err := finish(ctx, p, g); err != nil {
+					t.Errorf("%s: %v", by, err)
 				}
 				wantNothingLeft(t, p, g.ID)
 			})

@@ -144,7 +144,11 @@ func (l *link) asyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
 	if errors.Is(err, nats.ErrPermissionViolation) {
 		l.violations.Add(1)
 	}
-	l.log.Warn("NATS reported an error", "error", err)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.session != nil { // else it says again, for each attempt, why we are not connected
+		l.log.Warn("NATS reported an error", "error", err)
+	}
 }
 
 func (l *link) close() {

@@ -62,6 +62,19 @@ Probes are answered on --health-listen, without credentials and without data:
 		SilenceUsage:  true,
 		SilenceErrors: true, // main prints them
 	}
+	s.register(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		log := slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: s.logLevel}))
+		cfg, err := s.config(log)
+		if err != nil {
+			return err
+		}
+		return run(cmd.Context(), cfg, s.healthListen, log)
+	}
+	return cmd
+}
+
+func (s *settings) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&s.listen, "listen", ":4222", "host:port for clients; port 0 takes a free one")
 	flags.StringVar(&s.healthListen, "health-listen", ":8222", "host:port for probes over HTTP; empty turns them off")
@@ -77,15 +90,6 @@ Probes are answered on --health-listen, without credentials and without data:
 	cmd.MarkFlagsMutuallyExclusive("token-file", "user")
 	cmd.MarkFlagsRequiredTogether("user", "password-file")
 	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		log := slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: s.logLevel}))
-		cfg, err := s.config(log)
-		if err != nil {
-			return err
-		}
-		return run(cmd.Context(), cfg, s.healthListen, log)
-	}
-	return cmd
 }
 
 // config turns flags into what the server needs, and reads the secrets.
