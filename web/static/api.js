@@ -1,5 +1,5 @@
-// The gateway's HTTP API, as docs/openapi.yaml describes it. Errors are Refusals; a fetch that
-// reached nobody rejects with what fetch rejects with.
+// The gateway's HTTP API, as docs/openapi.yaml describes it. Every failure is a Refusal, but that
+// the caller's signal ended the request.
 
 import { Refusal } from "./refusal.js";
 
@@ -180,7 +180,9 @@ export class Api {
     const headers = new Headers();
     if (credential) headers.set("Authorization", `Bearer ${credential}`);
     if (body !== undefined && contentType) headers.set("Content-Type", contentType);
-    const response = await fetch(path, { method, headers, body, signal, cache: "no-store" });
+    const response = await fetch(path, { method, headers, body, signal, cache: "no-store" }).catch((error) => {
+      throw signal?.aborted ? error : new Refusal("unreachable", String(error));
+    });
     if (!response.ok) throw await refusalOf(response);
     return response;
   }

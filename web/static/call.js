@@ -70,14 +70,22 @@ export class Call {
     this.chat = new Chat(api, watcher.changed);
   }
 
-  /** Joins, and joins again whenever the connection is lost. Resolves once the call has ended. */
+  /**
+   * Joins, and joins again whenever the connection is lost.
+   *
+   * @returns {Promise<void>} resolves once the call has ended
+   */
   async run() {
     for (let failed = 0; !this.#over.signal.aborted; ) {
       const error = await this.#stay(() => (failed = 0)).catch((cause) => cause);
       failed++;
       if (this.#over.signal.aborted) return;
       const hopeless = !this.#wasIn && error.code === "connection-failed" && failed >= firstAttempts;
-      if (hopeless || !isPassing(error)) return this.#finish(error);
+      if (hopeless || !isPassing(error)) {
+        this.#finish(error);
+        if (error instanceof Refusal) return;
+        throw error;
+      }
       this.trouble = error;
       this.#show(this.#wasIn ? "reconnecting" : "joining");
       await sleep(backoff(failed, error, Math.random()), this.#over.signal);
@@ -283,7 +291,8 @@ export class Call {
     }
     connection.patience = patienceOnMic;
     try {
-      const track = await this.#microphone.open();
+      const track = await this.#microphone.open(); // which may take as long as the user thinks
+      if (this.#over.signal.aborted) return this.#microphone.close();
       this.#microphone.enable(this.#live());
       if (connection === this.#connection && this.mic()) await connection.send(track);
     } catch (error) {

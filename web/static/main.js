@@ -17,8 +17,9 @@ const levelInterval = 100; // ms
 let call = null;
 
 const link = parseLink(location);
+const identity = link && new Identity(link, sessionStorage);
 const view = new View({
-  join: (name) => link && join(link, name),
+  join: (name) => link && identity && join(link, identity, name),
   leave: () => call?.leave(),
   command: (type, body) => call?.command(type, body),
   mute: (muted) => call?.mute(muted),
@@ -27,18 +28,20 @@ const view = new View({
   invite: () => link && attempt(copyLink(link)),
 });
 
-if (link) await showLobby(link);
+if (link && identity) await showLobby(link, identity);
 else view.refuse("This is not the link of a room.");
 
-/** @param {Link} link */
-async function showLobby(link) {
-  const { ticket } = new Identity(link, sessionStorage);
+/**
+ * @param {Link} link
+ * @param {Identity} identity
+ */
+async function showLobby(link, identity) {
   // People copy the address to others, for whom the ticket is not; an invitation is.
   if (link.ticket) history.replaceState(null, "", location.pathname);
   const name = localStorage.getItem(nameKey) ?? "";
   view.lobby(link.room, "", name);
   try {
-    const room = await new Api(link).summary(ticket);
+    const room = await new Api(link).summary(identity.ticket);
     view.lobby(room.displayName || room.name, `Up to ${room.maxMembers} people, ${room.maxMics} on the mic`, name);
   } catch (error) {
     // The name from the link will do; joining says what is wrong, unless there is nothing to join.
@@ -48,11 +51,12 @@ async function showLobby(link) {
 
 /**
  * @param {Link} link
+ * @param {Identity} identity
  * @param {string} name
  */
-async function join(link, name) {
+async function join(link, identity, name) {
   localStorage.setItem(nameKey, name);
-  const current = new Call(new Api(link), new Identity(link, sessionStorage), name, {
+  const current = new Call(new Api(link), identity, name, {
     changed: () => view.render(current),
     refused: (error) => view.tell(sentence(error)),
     track: (slot, track) => view.sound.play(slot, track),
@@ -64,8 +68,7 @@ async function join(link, name) {
     current.listen();
     view.renderLevels(current);
   }, levelInterval);
-  await current.run();
-  clearInterval(ticking);
+  await current.run().finally(() => clearInterval(ticking));
 }
 
 /**

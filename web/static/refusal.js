@@ -1,6 +1,9 @@
 // What the server refuses, in a form that code can compare and people can read.
 
-/** A typed refusal: an RFC 9457 problem of the HTTP API, or an error of the data channel. */
+/**
+ * A typed refusal: an RFC 9457 problem of the HTTP API, an error of the data channel, or what keeps
+ * us from asking. Whatever else is thrown is a mistake in this page.
+ */
 export class Refusal extends Error {
   /**
    * @param {string} code        stable and machine-readable, like "room-full"
@@ -50,6 +53,7 @@ const sentences = {
   "chat-unavailable": "The chat cannot be reached at the moment.",
   "replaced": "You joined from somewhere else, so this page left the room.",
   "left": "You left the room.",
+  "unreachable": "The server cannot be reached. Check your connection.",
   "connection-lost": "The connection is lost. Try again.",
   "connection-failed": "No audio connection could be made. A firewall may be in the way.",
   "mic-denied": "The browser may not use your microphone. Allow it in the site's settings, then take the mic again.",
@@ -63,9 +67,7 @@ const sentences = {
  * @returns {string}
  */
 export function sentence(error) {
-  if (!(error instanceof Refusal)) {
-    return "The server cannot be reached. Check your connection.";
-  }
+  if (!(error instanceof Refusal)) return "Something went wrong in this page. Reload it to try again.";
   const known = Object.hasOwn(sentences, error.code) ? sentences[error.code] : "";
   if (known) return known;
   const text = error.message;
@@ -74,18 +76,17 @@ export function sentence(error) {
 
 const passing = new Set([
   "room-waking", "room-not-ready", "not-open-yet", "frozen", "moving", "stale-epoch",
-  "unknown-session", "too-many-reservations", "connection-failed", "connection-lost",
+  "unknown-session", "too-many-reservations", "unreachable", "connection-failed", "connection-lost",
 ]);
 
 /**
  * Whether trying again later can succeed: the cause is of the moment, not of the caller.
- * Whatever is not a Refusal is a failure to reach the server.
  *
  * @param {unknown} error
  * @returns {boolean}
  */
 export function isPassing(error) {
-  if (!(error instanceof Refusal)) return true;
+  if (!(error instanceof Refusal)) return false;
   return passing.has(error.code) || error.status >= 500 || error.status === 429;
 }
 

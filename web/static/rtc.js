@@ -56,7 +56,10 @@ export class Connection {
     const offer = await this.#pc.createOffer();
     await this.#pc.setLocalDescription({ type: "offer", sdp: offerNack(offer.sdp ?? "") });
     const answer = await exchange(this.#pc.localDescription?.sdp ?? "");
-    await Promise.all([this.#connected(), this.#pc.setRemoteDescription({ type: "answer", sdp: answer })]);
+    const accepted = this.#pc.setRemoteDescription({ type: "answer", sdp: answer }).catch((error) => {
+      throw new Refusal("connection-failed", String(error));
+    });
+    await Promise.all([this.#connected(), accepted]);
   }
 
   /** @returns {Promise<void>} */

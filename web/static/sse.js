@@ -38,7 +38,7 @@ export async function* parseEvents(chunks) {
 }
 
 /**
- * The text of a response as it arrives.
+ * The text of a response as it arrives, until it ends or breaks off.
  *
  * @param {ReadableStream<Uint8Array>} body
  * @returns {AsyncGenerator<string, void, void>}
@@ -46,13 +46,14 @@ export async function* parseEvents(chunks) {
 export async function* textOf(body) {
   const reader = body.getReader(); // streams are not async iterable in every browser
   const decoder = new TextDecoder();
+  const brokenOff = { done: true, value: undefined };
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch(() => brokenOff);
       if (done) return;
       yield decoder.decode(value, { stream: true });
     }
   } finally {
-    await reader.cancel().catch(() => {}); // it may have failed already, which is what ended us
+    await reader.cancel().catch(() => {}); // of one that broke off
   }
 }
