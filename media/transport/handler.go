@@ -14,7 +14,8 @@ import (
 // returns before the first RTP, NACK and Data; nothing is called after
 // Closed begins.
 type Handler interface {
-	// Connected is called once, when media can flow in both directions.
+	// Connected is called once, when media can flow in both directions. What the client sends before
+	// it returns is dropped, and counted; the data channel opens after it.
 	Connected()
 	// RTP is called for each packet of the uplink. The packet and its payload are valid until RTP
 	// returns.

@@ -174,10 +174,10 @@ func (fixedReporter) SenderInfo(slot int, _ time.Time) (SenderInfo, bool) {
 
 func TestReportsReachTheClient(t *testing.T) {
 	s := newServer(t)
-	client := transporttest.New(t, transporttest.Options{Both: true, Slots: 1})
+	client := transporttest.New(t, transporttest.Options{Both: true, Slots: 1, Data: true})
 	c, h := join(t, s, client)
 	transporttest.Receive(t, h.connected, "the connection")
-	transporttest.Receive(t, client.Connected, "the client's connection")
+	transporttest.Receive(t, client.Opened, "the open data channel") // media may flow since
 	c.SetReporter(fixedReporter{})
 	c.SetListenerLoss(0.25)
 	client.Send(10, 960, -1, []byte("opus"))
@@ -203,10 +203,10 @@ func TestReportsReachTheClient(t *testing.T) {
 
 func TestReceptionReports(t *testing.T) {
 	s := newServer(t)
-	client := transporttest.New(t, transporttest.Options{Slots: 2, NACK: true})
+	client := transporttest.New(t, transporttest.Options{Slots: 2, NACK: true, Data: true})
 	c, h := join(t, s, client)
 	transporttest.Receive(t, h.connected, "the connection")
-	transporttest.Receive(t, client.Connected, "the client's connection")
+	transporttest.Receive(t, client.Opened, "the open data channel") // media may flow since
 	second := c.Slots()[1].SSRC
 	lsr := ntpMiddle(time.Now().Add(-time.Second))
 	if err := client.PC.WriteRTCP([]rtcp.Packet{
