@@ -261,6 +261,11 @@ type VoiceRoomStatus struct {
 	// +optional
 	HostTicketSecret string `json:"hostTicketSecret,omitempty"`
 
+	// HostTicketExpiresAt is until when that ticket can be used. A new one is put into
+	// the Secret long before.
+	// +optional
+	HostTicketExpiresAt *metav1.Time `json:"hostTicketExpiresAt,omitempty"`
+
 	// JoinURL is the link that people open in a browser, if the operator knows the
 	// gateway's public address.
 	// +optional

@@ -6,7 +6,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
 // Allocator remembers which room each warm pod was promised to, from the moment
@@ -16,21 +15,20 @@ import (
 // Safe for concurrent use.
 type Allocator struct {
 	mu       sync.Mutex
-	promised map[types.UID]types.UID // room by pod
-	waiting  []waiter                // longest first
+	promised map[types.UID]types.NamespacedName // room by pod
+	waiting  []waiter                           // longest first
 }
 
 type waiter struct {
-	room types.UID
+	room types.NamespacedName
 	pool string
-	req  reconcile.Request
 }
 
 // Take promises the room an idle pod out of a pool's pods. Asked again, it returns
 // the same pod for as long as that stays idle. Without one left, the room is put
 // on the waiting list and nil is returned. Longest-ready pods go first, so that
 // every replica of the choice comes to the same order.
-func (a *Allocator) Take(pool string, room types.UID, req reconcile.Request, pods []corev1.Pod) *corev1.Pod {
+func (a *Allocator) Take(pool string, room types.NamespacedName, pods []corev1.Pod) *corev1.Pod {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var free *corev1.Pod
@@ -48,13 +46,13 @@ func (a *Allocator) Take(pool string, room types.UID, req reconcile.Request, pod
 	}
 	if free == nil {
 		if !slices.ContainsFunc(a.waiting, func(w waiter) bool { return w.room == room }) {
-			a.waiting = append(a.waiting, waiter{room: room, pool: pool, req: req})
+			a.waiting = append(a.waiting, waiter{room: room, pool: pool})
 		}
 		return nil
 	}
 	a.forget(room)
 	if a.promised == nil {
-		a.promised = map[types.UID]types.UID{}
+		a.promised = map[types.UID]types.NamespacedName{}
 	}
 	a.promised[free.UID] = room
 	return free
@@ -69,13 +67,13 @@ func older(a, b *corev1.Pod) bool {
 
 // Release ends the promise to a room, and its wait: its claim is made, failed, or
 // no longer wanted.
-func (a *Allocator) Release(room types.UID) {
+func (a *Allocator) Release(room types.NamespacedName) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.forget(room)
 }
 
-func (a *Allocator) forget(room types.UID) {
+func (a *Allocator) forget(room types.NamespacedName) {
 	for pod, owner := range a.promised {
 		if owner == room {
 			delete(a.promised, pod)
@@ -93,14 +91,14 @@ func (a *Allocator) Promised(pod types.UID) bool {
 }
 
 // Next takes the room that has waited longest for a pod of this pool off the list.
-func (a *Allocator) Next(pool string) (reconcile.Request, bool) {
+func (a *Allocator) Next(pool string) (types.NamespacedName, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for i, w := range a.waiting {
 		if w.pool == pool {
 			a.waiting = slices.Delete(a.waiting, i, i+1)
-			return w.req, true
+			return w.room, true
 		}
 	}
-	return reconcile.Request{}, false
+	return types.NamespacedName{}, false
 }

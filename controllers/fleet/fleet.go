@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -69,11 +70,13 @@ type Fleet struct {
 	stopped   bool
 	queue     workqueue.TypedRateLimitingInterface[reconcile.Request]
 	followers map[types.UID]*follower // by room
+	uids      map[types.NamespacedName]types.UID
 }
 
 // New makes a fleet that calls pods through dialer.
 func New(dialer *mediaapi.Dialer, clerk Clerk, clk clock.WithTicker, log logr.Logger) *Fleet {
-	return &Fleet{dialer: dialer, clerk: clerk, clock: clk, log: log, errands: newErrands(clk), followers: map[types.UID]*follower{}}
+	return &Fleet{dialer: dialer, clerk: clerk, clock: clk, log: log, errands: newErrands(clk), followers: map[types.UID]*follower{},
+		uids: map[types.NamespacedName]types.UID{}}
 }
 
 // Start runs until ctx ends and then until every goroutine of the fleet has ended.
@@ -136,15 +139,18 @@ func (f *Fleet) adopt(c Claim, state *room.State) *follower {
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // until the fleet stops
-	n := &follower{fleet: f, claim: c, cancel: cancel, pod: f.dialer.Pod(c.Endpoint, c.PodUID), state: state, lostAt: f.clock.Now()}
-	f.followers[c.RoomUID] = n
+	n := &follower{fleet: f, cancel: cancel, claim: c, pod: f.dialer.Pod(c.Endpoint, c.PodUID), state: state, lostAt: f.clock.Now()}
+	if uid, ok := f.uids[c.Room]; ok && uid != c.RoomUID {
+		f.forget(c.Room) // an earlier room of this name
+	}
+	f.followers[c.RoomUID], f.uids[c.Room] = n, c.RoomUID
 	f.wg.Go(func() { n.watch(ctx) })
 	f.wg.Go(func() { n.renew(ctx) })
 	return nil
 }
 
 // Rest stops following a room but keeps its last state, for the pod that it gets
-// when it wakes.
+// next.
 func (f *Fleet) Rest(roomUID types.UID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -153,14 +159,21 @@ func (f *Fleet) Rest(roomUID types.UID) {
 	}
 }
 
-// Forget stops following a room and drops its replica.
-func (f *Fleet) Forget(roomUID types.UID) {
+// Forget stops following whatever room has this name and drops its replica.
+func (f *Fleet) Forget(name types.NamespacedName) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if n := f.followers[roomUID]; n != nil {
-		n.cancel()
-		delete(f.followers, roomUID)
+	f.forget(name)
+}
+
+func (f *Fleet) forget(name types.NamespacedName) {
+	uid, ok := f.uids[name]
+	if !ok {
+		return
 	}
+	f.followers[uid].cancel()
+	delete(f.followers, uid)
+	delete(f.uids, name)
 }
 
 // Replica returns what is known of a room; the zero Replica if it is not followed.
@@ -172,6 +185,23 @@ func (f *Fleet) Replica(roomUID types.UID) Replica {
 		return Replica{}
 	}
 	return n.replica()
+}
+
+// ReleaseHeld tells the pod of a room, once, that the pods of all earlier epochs are
+// proven dead: the places that it holds for their members become free for others
+// unless those come back soon.
+func (f *Fleet) ReleaseHeld(ctx context.Context, roomUID types.UID) error {
+	f.mu.Lock()
+	n := f.followers[roomUID]
+	f.mu.Unlock()
+	if n == nil || n.released.Load() {
+		return nil
+	}
+	if _, err := n.pod.Command(ctx, n.claim.Epoch, "", room.ReleaseHeld{}); err != nil {
+		return fmt.Errorf("releasing the held places of room %s: %w", n.claim.Room, err)
+	}
+	n.released.Store(true)
+	return nil
 }
 
 // PushKeys sends new public keys to every pod that holds a room, for speed: each

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,6 +22,8 @@ type follower struct {
 	claim  Claim
 	cancel context.CancelFunc
 	pod    *mediaapi.Client
+
+	released atomic.Bool // see Fleet.ReleaseHeld
 
 	mu      sync.Mutex
 	state   *room.State
@@ -42,6 +45,7 @@ func (n *follower) replica() Replica {
 
 // watch keeps the replica in step until ctx ends.
 func (n *follower) watch(ctx context.Context) {
+	defer n.rest()
 	for ctx.Err() == nil {
 		err := n.pod.Watch(ctx, n.claim.Epoch, n.take)
 		if ctx.Err() != nil {
@@ -53,6 +57,13 @@ func (n *follower) watch(ctx context.Context) {
 		case <-n.fleet.clock.After(retryEvery):
 		}
 	}
+}
+
+// rest notes that nobody watches any more.
+func (n *follower) rest() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.live = false
 }
 
 // take applies one frame of the watch. The frame is the follower's to keep.
