@@ -188,7 +188,11 @@ func (s *Stack) startPlane(ctx context.Context) error {
 }
 
 func (s *Stack) startNode(context.Context) error {
-	node, err := devnode.New(devnode.Options{Config: s.plane.Config(), Namespaces: []string{MediaNamespace}, Output: s.opts.Log, Logger: logr.Discard(),
+	user, err := s.plane.User("system:node:dev", "system:masters") // told apart in an audit log
+	if err != nil {
+		return err
+	}
+	node, err := devnode.New(devnode.Options{Config: user, Namespaces: []string{MediaNamespace}, Output: s.opts.Log, Logger: logr.Discard(),
 		Binaries: map[string]string{mediaImage: filepath.Join(s.Dir, "bin/media")}})
 	if err != nil {
 		return err
