@@ -23,7 +23,13 @@ func (d *Desk) Confirm(ctx context.Context, r Room, session string) (Entered, er
 	}
 	switch m.Status {
 	case room.Entered, room.Away:
-		return entered(ctx, r, state, session)
+		// Repeated, or resumed. If the latch was missed, and is again, the operator
+		// moves it by the pod's activatedAt; nobody is kept out for it.
+		e, activated := outcome(state, m)
+		if activated {
+			_ = setValid(ctx, r)
+		}
+		return e, nil
 	case room.Associated:
 	default:
 		return Entered{}, &Error{Code: room.NotAssociated, Detail: "the media connection does not stand", Retryable: true}
@@ -35,7 +41,17 @@ func (d *Desk) Confirm(ctx context.Context, r Room, session string) (Entered, er
 	if err != nil {
 		return Entered{}, undo(ctx, r, m.Subject, err)
 	}
-	return entered(ctx, r, state, session)
+	m, ok = state.Session(session)
+	if !ok {
+		return Entered{}, &Error{Code: room.UnknownSession, Detail: "this session has ended or was replaced"}
+	}
+	e, activated := outcome(state, m)
+	if activated {
+		if err := setValid(ctx, r); err != nil && !r.Degrade {
+			return Entered{}, err
+		}
+	}
+	return e, nil
 }
 
 // associate adds a member to the group. Where the group is known to have it
@@ -80,26 +96,16 @@ func undo(ctx context.Context, r Room, subject string, refusal error) error {
 	return refusal
 }
 
-// entered reads the outcome, and latches the group to valid if it was this
-// session's entering that activated the room.
-func entered(ctx context.Context, r Room, state *room.State, session string) (Entered, error) {
-	m, ok := state.Session(session)
-	if !ok {
-		return Entered{}, &Error{Code: room.UnknownSession, Detail: "this session has ended or was replaced"}
-	}
-	e := Entered{Member: m.ID, Role: m.Role}
+// outcome reads what a member that entered has, and whether it was its entering
+// that activated the room.
+func outcome(state *room.State, m room.Member) (e Entered, activated bool) {
+	e = Entered{Member: m.ID, Role: m.Role}
 	for _, mic := range state.Mics {
 		if mic.Member == m.ID {
 			e.Mic = &mic.Index
 		}
 	}
-	if state.ActivatedAt == nil || m.Entered == nil || !m.Entered.Equal(*state.ActivatedAt) {
-		return e, nil
-	}
-	if err := setValid(ctx, r); err != nil && !r.Degrade {
-		return Entered{}, err
-	}
-	return e, nil
+	return e, state.ActivatedAt != nil && m.Entered != nil && m.Entered.Equal(*state.ActivatedAt)
 }
 
 func setValid(ctx context.Context, r Room) error {

@@ -39,7 +39,11 @@ func (g *Gateway) offer(w http.ResponseWriter, r *http.Request) error {
 		if inline { // nobody else knows of the session
 			g.release(r.Context(), p, session)
 		}
-		return admission.FromPod("opening a session", err)
+		err = admission.FromPod("opening a session", err)
+		if admission.CodeOf(err) == room.UnknownSession { // here it is the credential that is out of date
+			return refuse(http.StatusUnauthorized, room.UnknownSession, "the token's session has ended or was replaced; join again")
+		}
+		return err
 	}
 	w.Header().Set("Location", rtcPath(p.ID.Namespace, p.ID.Name)+"/"+strconv.FormatUint(p.Epoch, 10)+"/"+answer.Session)
 	return writeSDP(w, http.StatusCreated, answer)
@@ -87,9 +91,9 @@ func (g *Gateway) restart(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	tag := r.Header.Get("If-Match")
+	tag := strings.TrimSpace(r.Header.Get("If-Match"))
 	if strings.HasPrefix(r.Header.Get("Content-Type"), typeTrickle) {
-		if strings.TrimSpace(tag) == "*" {
+		if tag == "*" {
 			return refuse(http.StatusUnprocessableEntity, codeRestartOffer, "to restart ICE, send the new offer as %s", typeSDP)
 		}
 		w.WriteHeader(http.StatusNoContent)
@@ -106,7 +110,7 @@ func (g *Gateway) restart(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer, err := p.pod.Restart(r.Context(), t.Session, mediaapi.SignalRequest{Epoch: p.Epoch, Token: signed, Offer: string(sdp), IfMatch: entityTag(tag)})
+	answer, err := p.pod.Restart(r.Context(), t.Session, mediaapi.SignalRequest{Epoch: p.Epoch, Token: signed, Offer: string(sdp), IfMatch: tag})
 	if err != nil {
 		return admission.FromPod("restarting ICE", err)
 	}
@@ -191,15 +195,10 @@ func (g *Gateway) ofSubject(ctx context.Context, p place, t token.Ticket, sessio
 
 func writeSDP(w http.ResponseWriter, status int, answer *mediaapi.SignalAnswer) error {
 	w.Header().Set("Content-Type", typeSDP)
-	w.Header().Set("ETag", `"`+answer.ETag+`"`)
+	w.Header().Set("ETag", answer.ETag)
 	w.Header().Set("Accept-Patch", typeSDP+", "+typeTrickle)
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, answer.Answer) // the caller may have gone
 	return nil
-}
-
-// entityTag takes the quotes off an ETag.
-func entityTag(s string) string {
-	return strings.Trim(strings.TrimPrefix(strings.TrimSpace(s), "W/"), `"`)
 }
