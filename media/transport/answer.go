@@ -22,7 +22,7 @@ type answer struct {
 // candidateLines lists passive host candidates, UDP before TCP, in the order of addrs. Priorities
 // follow RFC 8445, section 5.1.2, and RFC 6544, section 4.2.
 func candidateLines(addrs []netip.AddrPort) []string {
-	var lines []string
+	lines := make([]string, 0, 2*len(addrs))
 	for i, a := range addrs {
 		priority := 126<<24 | (65535-i)<<8 | 255
 		lines = append(lines, fmt.Sprintf("%d 1 udp %d %s %d typ host", len(lines)+1, priority, a.Addr(), a.Port()))

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
@@ -39,14 +40,14 @@ func (l *dtlsLayer) init() {
 var quiet = &logging.DefaultLoggerFactory{Writer: io.Discard, DefaultLogLevel: logging.LogLevelDisabled}
 
 // associate is the connection's own goroutine, from the first check to the end.
-func (c *Conn) associate() {
-	c.Close(c.run())
+func (c *Conn) associate(ctx context.Context) {
+	c.Close(c.run(ctx))
 	c.finish()
 }
 
 // run shakes hands and then serves the data channel until the connection ends.
-func (c *Conn) run() error {
-	d, err := c.handshake()
+func (c *Conn) run(ctx context.Context) error {
+	d, err := c.handshake(ctx)
 	if err != nil {
 		return err
 	}
@@ -63,7 +64,7 @@ func (c *Conn) run() error {
 	return drain(d)
 }
 
-func (c *Conn) handshake() (*dtls.Conn, error) {
+func (c *Conn) handshake(ctx context.Context) (*dtls.Conn, error) {
 	var mismatch atomic.Bool
 	verify := func(raw [][]byte, _ [][]*x509.Certificate) error {
 		if len(raw) > 0 {
@@ -88,7 +89,7 @@ func (c *Conn) handshake() (*dtls.Conn, error) {
 	)
 	if err == nil {
 		c.dtls.conn.Store(d)
-		err = d.HandshakeContext(c.ctx)
+		err = d.HandshakeContext(ctx)
 	}
 	switch {
 	case err == nil:

@@ -17,11 +17,12 @@ type Conn struct {
 	offer   *Offer
 	slots   []Slot
 	created time.Time
-	ctx     context.Context // ends with the connection
-	cancel  context.CancelFunc
 
 	session uint64 // of the answers' o= lines
-	version int    // guarded by server.mu
+
+	// Guarded by server.mu; cancel is final once the connection is detached.
+	version int
+	cancel  context.CancelFunc // of associate; nil until the first check
 
 	connected atomic.Bool
 	closed    atomic.Bool
@@ -42,15 +43,12 @@ type Conn struct {
 // Accept registers a client for the offer and returns the answer. The connection waits for the
 // client's first STUN check; whatever becomes of it, h.Closed tells.
 func (s *Server) Accept(offer *Offer, h Handler) (*Conn, []byte, error) {
-	ctx, cancel := context.WithCancel(context.Background())
 	c := &Conn{
 		server:  s,
 		handler: h,
 		offer:   offer,
 		slots:   newSlots(offer),
 		created: time.Now(),
-		ctx:     ctx,
-		cancel:  cancel,
 		session: randomSession(),
 	}
 	c.dtls.init()
@@ -61,7 +59,6 @@ func (s *Server) Accept(offer *Offer, h Handler) (*Conn, []byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		cancel()
 		return nil, nil, ErrServerClosed
 	}
 	s.conns[c] = struct{}{}
@@ -178,7 +175,9 @@ func (c *Conn) end(reason error) {
 	if d := c.dtls.conn.Load(); d != nil {
 		_ = d.Close() // says close_notify: the client need not time out
 	}
-	c.cancel()
+	if c.cancel != nil {
+		c.cancel()
+	}
 	_ = c.dtls.in.Close()
 	c.gate.Lock()
 	c.shut = true

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -154,7 +155,9 @@ func (c *Conn) move(k check) {
 			next.nominated = k.now
 		}
 		c.ice.path.Store(next)
-		c.server.wg.Go(c.associate)
+		ctx, cancel := context.WithCancel(context.Background())
+		c.cancel = cancel
+		c.server.wg.Go(func() { c.associate(ctx) })
 	case !k.nominate:
 	case now.key() != k.from.key() && k.priority < now.priority && k.now.Sub(now.nominated) < nominationHold:
 	default:

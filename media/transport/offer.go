@@ -113,8 +113,7 @@ func (o *Offer) readMedia(session *sdp.SessionDescription) error {
 	group, bundled := bundleGroup(session)
 	o.bundle = bundled
 	seen := map[string]bool{}
-	var sawAudio, sawOpus, uplink, data bool
-	slots := 0
+	var given casting
 	for i, m := range session.MediaDescriptions {
 		line, err := newMediaLine(m, len(session.MediaDescriptions) > 1)
 		if err != nil {
@@ -126,34 +125,52 @@ func (o *Offer) readMedia(session *sdp.SessionDescription) error {
 		seen[line.mid] = true
 		// Without a BUNDLE group only one m-line can share our one 5-tuple: the first.
 		if usable(m) && (group[line.mid] || !bundled && i == 0) {
-			switch line.kind {
-			case "audio":
-				sawAudio = true
-				if !line.readAudio(m) {
-					break
-				}
-				sawOpus = true
-				sends, receives := direction(m, session)
-				line.uplink = sends && !uplink
-				line.slot = receives && slots < MaxSlots
-				uplink = uplink || line.uplink
-				if line.slot {
-					slots++
-				}
-			case "application":
-				line.data = !data && line.format == "webrtc-datachannel"
-				data = data || line.data
-				o.readMaxMessage(m, line.data)
-			}
+			given.cast(&line, m, session)
+		}
+		if line.data {
+			o.maxMessage = maxMessage(m)
 		}
 		o.media = append(o.media, line)
 	}
+	return given.check()
+}
+
+// casting is which parts were given so far.
+type casting struct {
+	sawAudio, sawOpus, uplink, data bool
+	slots                           int
+}
+
+// cast gives a usable line its part, if one is left for it.
+func (c *casting) cast(line *mediaLine, m *sdp.MediaDescription, session *sdp.SessionDescription) {
+	switch line.kind {
+	case "audio":
+		c.sawAudio = true
+		if !line.readAudio(m) {
+			return
+		}
+		c.sawOpus = true
+		sends, receives := direction(m, session)
+		line.uplink = sends && !c.uplink
+		c.uplink = c.uplink || line.uplink
+		if receives && c.slots < MaxSlots {
+			line.slot = true
+			c.slots++
+		}
+	case "application":
+		line.data = !c.data && line.format == "webrtc-datachannel"
+		c.data = c.data || line.data
+	}
+}
+
+// check says what is missing for a session.
+func (c *casting) check() error {
 	switch {
-	case !sawAudio:
+	case !c.sawAudio:
 		return badOffer(OfferNoAudio, "the offer has no audio m-line that can be used")
-	case !sawOpus:
+	case !c.sawOpus:
 		return badOffer(OfferNoOpus, "no audio m-line offers Opus over SRTP with rtcp-mux")
-	case !uplink && slots == 0:
+	case !c.uplink && c.slots == 0:
 		return badOffer(OfferNoAudio, "no audio m-line of the offer sends or receives")
 	}
 	return nil
@@ -228,23 +245,29 @@ func (l *mediaLine) readAudio(m *sdp.MediaDescription) bool {
 		return false
 	}
 	l.pt = pt
-	payloadType := strconv.Itoa(int(pt))
 	for _, a := range m.Attributes {
 		fields := strings.Fields(a.Value)
 		switch {
 		case a.Key == "rtcp-rsize":
 			l.reducedRTCP = true
 		case a.Key == "extmap" && len(fields) >= 2 && fields[1] == levelURI:
-			id, _, _ := strings.Cut(fields[0], "/")
-			// Ids above 14 would need two-byte headers (RFC 8285, section 4.2).
-			if n, err := strconv.ParseUint(id, 10, 8); err == nil && n >= 1 && n <= 14 {
-				l.levelExt = uint8(n)
-			}
+			l.levelExt = extensionID(fields[0])
 		case a.Key == "rtcp-fb" && len(fields) == 2 && fields[1] == "nack":
-			l.nack = l.nack || fields[0] == "*" || fields[0] == payloadType
+			l.nack = l.nack || fields[0] == "*" || fields[0] == strconv.Itoa(int(pt))
 		}
 	}
 	return true
+}
+
+// extensionID reads the id of an extmap line, and is 0 for one that cannot be used: ids above 14 need
+// two-byte headers (RFC 8285, section 4.2).
+func extensionID(field string) uint8 {
+	id, _, _ := strings.Cut(field, "/") // the rest is a direction
+	n, err := strconv.ParseUint(id, 10, 8)
+	if err != nil || n > 14 {
+		return 0
+	}
+	return uint8(n)
 }
 
 // opusType returns the payload type of the first Opus format of m.
@@ -265,32 +288,46 @@ func opusType(m *sdp.MediaDescription) (uint8, bool) {
 	return 0, false
 }
 
-// readMaxMessage reads how large a message the client takes (RFC 8841, section 6).
-func (o *Offer) readMaxMessage(m *sdp.MediaDescription, ours bool) {
-	value, ok := m.Attribute("max-message-size")
-	if !ok || !ours {
-		return
-	}
+// maxMessage reads how large a message the client takes (RFC 8841, section 6).
+func maxMessage(m *sdp.MediaDescription) int {
+	value, _ := m.Attribute("max-message-size")
 	n, err := strconv.ParseUint(strings.TrimSpace(value), 10, 32)
 	switch {
 	case err != nil:
+		return defaultMaxMessageSize
 	case n == 0 || n > maxBacklog: // 0 is any size
-		o.maxMessage = maxBacklog
-	default:
-		o.maxMessage = int(n)
+		return maxBacklog
 	}
+	return int(n)
 }
 
 // readCredentials reads what is common to the bundle from its first m-line that says it, or from
 // the session level.
 func (o *Offer) readCredentials(session *sdp.SessionDescription) error {
 	ufrag, pwd := o.lookup(session, "ice-ufrag"), o.lookup(session, "ice-pwd")
-	if len(ufrag) != 1 || len(pwd) != 1 || len(ufrag[0]) < 4 || len(ufrag[0]) > 256 || len(pwd[0]) < 22 || len(pwd[0]) > 256 {
+	if !oneOf(ufrag, 4) || !oneOf(pwd, 22) {
 		return badOffer(OfferNoICE, "the offer has no ICE credentials (a=ice-ufrag, a=ice-pwd)")
 	}
 	o.ufrag = ufrag[0]
-	found := false
-	for _, value := range o.lookup(session, "fingerprint") {
+	if err := o.readFingerprint(o.lookup(session, "fingerprint")); err != nil {
+		return err
+	}
+	for _, setup := range o.lookup(session, "setup") {
+		if setup != "actpass" && setup != "active" {
+			return badOffer(OfferBadSetup, "the offer must leave the active DTLS role to the client (a=setup:actpass)")
+		}
+	}
+	return nil
+}
+
+// oneOf reports whether values is one ICE credential of a legal length (RFC 8839, section 5.4).
+func oneOf(values []string, least int) bool {
+	return len(values) == 1 && len(values[0]) >= least && len(values[0]) <= 256
+}
+
+// readFingerprint takes the first sha-256 digest of several fingerprints.
+func (o *Offer) readFingerprint(values []string) error {
+	for _, value := range values {
 		algorithm, digits, _ := strings.Cut(value, " ")
 		if !strings.EqualFold(algorithm, "sha-256") {
 			continue
@@ -299,19 +336,10 @@ func (o *Offer) readCredentials(session *sdp.SessionDescription) error {
 		if err != nil || len(sum) != sha256.Size {
 			return badOffer(OfferNoFingerprint, "the offer's sha-256 fingerprint is malformed")
 		}
-		found = true
 		copy(o.fingerprint[:], sum)
-		break
+		return nil
 	}
-	if !found {
-		return badOffer(OfferNoFingerprint, "the offer has no sha-256 fingerprint")
-	}
-	for _, setup := range o.lookup(session, "setup") {
-		if setup != "actpass" && setup != "active" {
-			return badOffer(OfferBadSetup, "the offer must leave the active DTLS role to the client (a=setup:actpass)")
-		}
-	}
-	return nil
+	return badOffer(OfferNoFingerprint, "the offer has no sha-256 fingerprint")
 }
 
 // lookup returns the values of an attribute in the first accepted m-line that has it, else of the
@@ -326,7 +354,7 @@ func (o *Offer) lookup(session *sdp.SessionDescription, key string) []string {
 }
 
 func attributes(all []sdp.Attribute, key string) []string {
-	var values []string
+	values := make([]string, 0, 1)
 	for _, a := range all {
 		if a.Key == key {
 			values = append(values, strings.TrimSpace(a.Value))

@@ -143,6 +143,22 @@ func TestParseOfferParts(t *testing.T) {
 	}
 }
 
+func TestMaxMessageSize(t *testing.T) {
+	for attribute, want := range map[string]int{
+		"":                                  defaultMaxMessageSize,
+		"a=max-message-size:16384\r\n":      16384,
+		"a=max-message-size:0\r\n":          maxBacklog,
+		"a=max-message-size:1073741823\r\n": maxBacklog,
+		"a=max-message-size:-5\r\n":         defaultMaxMessageSize,
+	} {
+		o, err := ParseOffer([]byte(offerOf(audio("0", "sendonly"),
+			"m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:d\r\n"+attribute)))
+		if err != nil || o.maxMessage != want {
+			t.Errorf("%q: %d, %v; want %d", attribute, o.maxMessage, err, want)
+		}
+	}
+}
+
 // checkAnswer answers o and checks what every answer must hold to.
 func checkAnswer(t *testing.T, o *Offer) *sdp.SessionDescription {
 	t.Helper()

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"encoding/binary"
+	"errors"
 	"strings"
 	"time"
 
@@ -85,9 +86,9 @@ func (rd *reader) respond(to flow, kind stun.MessageType, result stun.Setter, in
 
 // sent counts a packet that did not leave, and returns err.
 func (s *Server) sent(err error) error {
-	switch err {
-	case nil:
-	case ErrWouldBlock:
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrWouldBlock):
 		s.counters.SendDropped.Add(1)
 	default:
 		s.counters.SendFailed.Add(1)
