@@ -3,9 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -83,7 +81,7 @@ func prove(ctx context.Context, s *stack.Stack, r sample) error {
 		return fmt.Errorf("the first client has no microphone")
 	}
 	fmt.Println("\nThe second client, a guest, joins by the group's ID:")
-	ticket, err := guest(ctx, s, "Bob")
+	ticket, err := bot.Guest(ctx, s.GatewayURL, "Bob")
 	if err != nil {
 		return err
 	}
@@ -122,27 +120,6 @@ func comeIn(ctx context.Context, watch *steps, b *bot.Bot, asked, connected, con
 		watch.done("%s", step.what)
 	}
 	return nil
-}
-
-// guest gets an identity from the gateway.
-func guest(ctx context.Context, s *stack.Stack, name string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.GatewayURL+"/v1/guests", strings.NewReader(`{"name":"`+name+`"}`))
-	if err != nil {
-		return "", err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", fmt.Errorf("becoming a guest: %w", err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	var g struct {
-		Ticket string `json:"ticket"`
-	}
-	if err := json.NewDecoder(res.Body).Decode(&g); err != nil || g.Ticket == "" {
-		return "", fmt.Errorf("becoming a guest: HTTP %d without a ticket", res.StatusCode)
-	}
-	return g.Ticket, nil
 }
 
 // talk plays the recording from one to the other and compares every bit.

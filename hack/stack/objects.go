@@ -64,7 +64,7 @@ func (s *Stack) bind(ctx context.Context, role *unstructured.Unstructured, accou
 
 // applyDefaults creates the default chat provider and media pool.
 func (s *Stack) applyDefaults(ctx context.Context) error {
-	provider := &v1alpha1.ChatProvider{Spec: v1alpha1.ChatProviderSpec{NATS: &v1alpha1.NATSProvider{URL: "nats://" + s.ports.chat}}}
+	provider := &v1alpha1.ChatProvider{Spec: v1alpha1.ChatProviderSpec{NATS: &v1alpha1.NATSProvider{URL: s.ChatURL}}}
 	provider.Name = "default"
 	pool := &v1alpha1.MediaPool{Spec: v1alpha1.MediaPoolSpec{Warm: s.opts.Warm}}
 	pool.Name = "default"

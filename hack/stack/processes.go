@@ -7,7 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"voiceroom.dev/voiceroom/hack/controlplane"
 	"voiceroom.dev/voiceroom/hack/controlplane/child"
@@ -27,7 +33,7 @@ func (s *Stack) startProcesses(ctx context.Context) error {
 	if s.opts.Listen != "" {
 		p.gateway = s.opts.Listen
 	}
-	s.GatewayURL = "http://" + p.gateway
+	s.GatewayURL, s.ChatURL = "http://"+p.gateway, "nats://"+p.chat
 	operator, err := s.serviceAccount("voiceroom-operator")
 	if err != nil {
 		return err
@@ -101,6 +107,24 @@ func (s *Stack) KillProcess(name string) {
 		p.Kill()
 		<-p.Done()
 	}
+}
+
+// KillPod kills a media pod's process with SIGKILL, as the kernel does when memory
+// runs out.
+func (s *Stack) KillPod(ctx context.Context, name string) error {
+	var pod corev1.Pod
+	if err := s.Client.Get(ctx, client.ObjectKey{Namespace: MediaNamespace, Name: name}, &pod); err != nil {
+		return fmt.Errorf("looking for pod %s: %w", name, err)
+	}
+	if len(pod.Status.ContainerStatuses) == 0 {
+		return fmt.Errorf("pod %s has no container", name)
+	}
+	id := pod.Status.ContainerStatuses[0].ContainerID // the development node's: process://PID
+	pid, err := strconv.Atoi(strings.TrimPrefix(id, "process://"))
+	if err != nil || pid <= 1 {
+		return fmt.Errorf("pod %s has no process: %q", name, id)
+	}
+	return syscall.Kill(pid, syscall.SIGKILL)
 }
 
 func (s *Stack) process(name string) *child.Process {

@@ -70,6 +70,7 @@ type Stack struct {
 	Config     *rest.Config
 	Client     client.Client
 	GatewayURL string
+	ChatURL    string // of the chat server, for clients of NATS
 	Kubeconfig string // of an administrator
 	Kubectl    string // path of the binary
 	Dir        string // everything that the stack wrote
