@@ -24,8 +24,8 @@ var errSilent = errors.New("the watch went silent")
 // Watch calls fn for each frame until ctx ends, fn fails, the pod stops or goes
 // silent; it always returns an error, io.EOF when the pod ended the stream. It
 // returns ErrUnreachable when the pod was lost. Epoch 0 watches whatever epoch
-// the room has. fn owns the frames and must be quick: a slow watcher is sent a
-// snapshot in place of the events it missed.
+// the room has. fn owns the frames; while it takes its time frames queue, and a watcher
+// that falls far behind is sent a snapshot in place of the events it missed.
 func (c *Client) Watch(ctx context.Context, epoch uint64, fn func(Frame) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -50,7 +50,7 @@ func (c *Client) Watch(ctx context.Context, epoch uint64, fn func(Frame) error) 
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, MaxState)
 	for lines.Scan() {
-		alarm.Reset(silence)
+		alarm.Stop() // fn may take its time: that is not the pod's
 		var f Frame
 		if err := json.Unmarshal(lines.Bytes(), &f); err != nil {
 			return fmt.Errorf("watching media pod %s: reading a frame: %w", c.endpoint, err)
@@ -58,6 +58,7 @@ func (c *Client) Watch(ctx context.Context, epoch uint64, fn func(Frame) error) 
 		if err := fn(f); err != nil {
 			return err
 		}
+		alarm.Reset(silence)
 	}
 	if err := lines.Err(); err != nil {
 		return lost(err)

@@ -1,0 +1,295 @@
+package media
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/pion/srtp/v3"
+
+	"voiceroom.dev/voiceroom/media/egress"
+	"voiceroom.dev/voiceroom/media/transport"
+	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/room"
+)
+
+// wire is a client's end of the network: it counts packets by the member whose audio
+// they carry.
+type wire struct {
+	slots []transport.Slot
+	mu    sync.Mutex
+	from  map[uint32]int
+}
+
+func (w *wire) Slots() []transport.Slot { return w.slots }
+func (w *wire) SendKeys() (transport.Keys, error) {
+	return transport.Keys{Profile: srtp.ProtectionProfileAeadAes128Gcm, Master: make([]byte, 16), Salt: make([]byte, 12)}, nil
+}
+func (w *wire) SetReporter(transport.Reporter) {}
+func (w *wire) WriteRTP(packet []byte) error {
+	member := uint32(0)
+	if packet[0]&0x0f == 1 {
+		member = binary.BigEndian.Uint32(packet[12:])
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.from[member]++
+	return nil
+}
+
+func (w *wire) heard(member uint32) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.from[member]
+}
+
+func listen(t testing.TB, f *forwarder, name string, slots int) (*session, *wire) {
+	t.Helper()
+	w := &wire{from: map[uint32]int{}}
+	for i := range slots {
+		w.slots = append(w.slots, transport.Slot{Index: i, SSRC: uint32(1000 + i), PayloadType: 111, NACK: true})
+	}
+	out, err := egress.New(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &session{id: name}
+	f.enter(s, out, time.Now())
+	return s, w
+}
+
+// talk makes packets of a session, 20 ms apart.
+type talk struct {
+	s      *session
+	packet transport.Packet
+}
+
+func newTalk(s *session, level uint8) *talk {
+	return &talk{s: s, packet: transport.Packet{SSRC: 7, HasLevel: true, Level: level, Voice: true, Payload: []byte("twelve bytes"), Arrival: time.Now()}}
+}
+
+func (k *talk) next(f *forwarder) {
+	k.packet.Sequence++
+	k.packet.Timestamp += 960
+	k.packet.Arrival = k.packet.Arrival.Add(20 * time.Millisecond)
+	f.forward(k.s, &k.packet)
+}
+
+// slotsOf is who is on which slot of a session.
+func slotsOf(s *session) []uint32 {
+	var members []uint32
+	for _, t := range s.hears.slots {
+		if t == nil {
+			members = append(members, 0)
+		} else {
+			members = append(members, t.member)
+		}
+	}
+	return members
+}
+
+// However the packets of a talker race with the loss of its grant: when setGrants
+// has returned, nothing of it reaches the network, not even when asked for again.
+func TestRevokedWhilePacketsRace(t *testing.T) {
+	for round := range 50 {
+		f := newForwarder()
+		ann, wire := listen(t, f, "ann", 2)
+		bob, _ := listen(t, f, "bob", 2)
+		f.setGrants([]grant{{bob, 2}}, time.Now())
+		stop := make(chan struct{})
+		var started, done sync.WaitGroup
+		var forwarded atomic.Int64
+		started.Add(1)
+		done.Go(func() {
+			talk := newTalk(bob, 30)
+			for {
+				talk.next(f)
+				if forwarded.Add(1) == 1 {
+					started.Done()
+				}
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+		started.Wait()
+		f.setGrants(nil, time.Now())
+		heard, before := wire.heard(2), forwarded.Load()
+		for seq := range uint16(1 << 10) { // whatever the ring may hold
+			f.resend(ann, 0, []uint16{seq << 6, seq})
+		}
+		for forwarded.Load() < before+100 {
+			time.Sleep(time.Microsecond)
+		}
+		close(stop)
+		done.Wait()
+		if heard == 0 {
+			t.Fatal("nothing was heard before")
+		}
+		if got := wire.heard(2) - heard; got != 0 {
+			t.Fatalf("round %d: %d packets were sent after the grant was revoked", round, got)
+		}
+	}
+}
+
+// With more talkers than slots the loudest are heard, each listener without itself,
+// and who goes on talking keeps its slot.
+func TestLoudestOnSlots(t *testing.T) {
+	f := newForwarder()
+	listener, wire := listen(t, f, "listener", 2)
+	ann, annWire := listen(t, f, "ann", 2)
+	bob, _ := listen(t, f, "bob", 2)
+	cy, _ := listen(t, f, "cy", 1)
+	f.setGrants([]grant{{ann, 1}, {bob, 2}, {cy, 3}}, time.Now())
+	if got := slotsOf(listener); !slices.Equal(got, []uint32{1, 2}) {
+		t.Errorf("by age of the grants: slots %v", got)
+	}
+	talks := []*talk{newTalk(ann, 55), newTalk(bob, 30), newTalk(cy, 28)}
+	for range 100 {
+		for _, k := range talks {
+			k.next(f)
+		}
+	}
+	for _, want := range []struct {
+		s     *session
+		slots []uint32
+	}{{listener, []uint32{3, 2}}, {ann, []uint32{2, 3}}, {bob, []uint32{1, 3}}, {cy, []uint32{2}}} {
+		if got := slotsOf(want.s); !slices.Equal(got, want.slots) {
+			t.Errorf("%s has %v, want %v", want.s.id, got, want.slots)
+		}
+	}
+	if annWire.heard(1) != 0 {
+		t.Error("ann hears herself")
+	}
+	quiet := wire.heard(1)
+	for range 50 {
+		for _, k := range talks {
+			k.next(f)
+		}
+	}
+	if got := wire.heard(1) - quiet; got != 0 {
+		t.Errorf("the quietest was heard %d times on two slots", got)
+	}
+	if two, three := wire.heard(2), wire.heard(3); two < 140 || three < 100 {
+		t.Errorf("the loudest were heard %d and %d times of 150", two, three)
+	}
+	f.leave(bob, time.Now())
+	if got := slotsOf(listener); !slices.Equal(got, []uint32{3, 1}) {
+		t.Errorf("a free slot is not taken at once: %v", got)
+	}
+}
+
+// A slot whose talker stops without a word ends in silence, once; a pause that the
+// codec announced does not.
+func TestSilenceWhenATalkerStops(t *testing.T) {
+	f := newForwarder()
+	_, wire := listen(t, f, "ann", 2)
+	bob, _ := listen(t, f, "bob", 2)
+	f.setGrants([]grant{{bob, 2}}, time.Now())
+	k := newTalk(bob, 30)
+	k.next(f)
+	f.hush(k.packet.Arrival.Add(quietAfter / 2))
+	if got := wire.heard(0); got != 0 {
+		t.Errorf("%d packets of silence while packets may be late", got)
+	}
+	for range 2 {
+		f.hush(k.packet.Arrival.Add(quietAfter))
+		if got := wire.heard(0); got != 3 {
+			t.Errorf("%d packets of silence, want 3", got)
+		}
+	}
+	k.packet.Payload = []byte{0x78}
+	k.next(f)
+	f.hush(k.packet.Arrival.Add(10 * quietAfter))
+	if got := wire.heard(0); got != 3 {
+		t.Errorf("%d packets of silence after an announced pause, want the 3 before", got)
+	}
+}
+
+// Nothing is allocated for a packet.
+func TestForwardDoesNotAllocate(t *testing.T) {
+	f := newForwarder()
+	listen(t, f, "ann", 2)
+	bob, _ := listen(t, f, "bob", 2)
+	f.setGrants([]grant{{bob, 2}}, time.Now())
+	k := newTalk(bob, 30)
+	k.next(f)
+	if n := testing.AllocsPerRun(100, func() { k.next(f) }); n != 0 {
+		t.Errorf("%v allocations per packet", n)
+	}
+}
+
+func newTestKeeper(t *testing.T) *keeper {
+	t.Helper()
+	k := newKeeper(slog.Default(), time.Now, nil, newMetrics())
+	k.open(mediaapi.PutRequest{ID: room.ID{UID: "r"}, Epoch: 1,
+		Spec: room.Spec{Owner: "ann", MaxMembers: 5000, MaxMics: 2, Access: room.Public, MicPolicy: room.Auto}})
+	return k
+}
+
+// A watcher that does not read is given a snapshot in place of the events it missed.
+func TestSlowWatcher(t *testing.T) {
+	k := newTestKeeper(t)
+	w, err := k.watch(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip := func(i int) {
+		if _, err := k.do(room.Control, room.SetAccess{Access: []room.Access{room.Locked, room.Public}[i%2]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.take()
+	for i := range watchQueue + 10 {
+		flip(i)
+	}
+	var replica *room.State
+	for _, line := range w.take() {
+		var f mediaapi.Frame
+		if err := json.Unmarshal(line, &f); err != nil {
+			t.Fatal(err)
+		}
+		if f.Snapshot != nil {
+			replica = f.Snapshot
+		} else if replica == nil || !replica.Apply(*f.Event) {
+			t.Fatal("an event that does not follow")
+		}
+	}
+	if diff := cmp.Diff(k.room.State(), replica); diff != "" {
+		t.Errorf("the replica differs:\n%s", diff)
+	}
+}
+
+// Events go out in messages of bounded size, in order.
+func TestBatches(t *testing.T) {
+	var p publisher
+	for i := range 2*maxBatch + 1 {
+		p.add([]room.Event{{Seq: uint64(i), Type: room.EventMember, Member: &room.Member{Subject: fmt.Sprint("secret", i)}}})
+	}
+	batches := p.takeBatches()
+	if len(batches) != 3 || len(p.takeBatches()) != 0 {
+		t.Fatalf("%d batches", len(batches))
+	}
+	seq := uint64(0)
+	for _, b := range batches {
+		var m eventBatch
+		if err := json.Unmarshal(b, &m); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range m.Events {
+			if e.Seq != seq || e.Member != nil {
+				t.Fatalf("event %d: %+v", seq, e)
+			}
+			seq++
+		}
+	}
+}
