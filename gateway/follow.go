@@ -19,14 +19,14 @@ func Index(ctx context.Context, c cache.Cache) error {
 	return nil
 }
 
-// Follow tells event streams what happens to rooms, as the cache learns of it. It
-// waits until the cache has been read once.
+// Follow tells event streams what happens to rooms, as the cache learns of it,
+// until ctx ends. It returns once the cache has been read.
 func (g *Gateway) Follow(ctx context.Context, c cache.Cache) error {
 	informer, err := c.GetInformer(ctx, &v1alpha1.VoiceRoom{})
 	if err != nil {
 		return fmt.Errorf("following rooms: %w", err)
 	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+	handler, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { g.noteRoom(o, false) },
 		UpdateFunc: func(_, o any) { g.noteRoom(o, false) },
 		DeleteFunc: func(o any) {
@@ -39,6 +39,8 @@ func (g *Gateway) Follow(ctx context.Context, c cache.Cache) error {
 	if err != nil {
 		return fmt.Errorf("following rooms: %w", err)
 	}
+	// The error is of a handler that is not there.
+	context.AfterFunc(ctx, func() { _ = informer.RemoveEventHandler(handler) })
 	return nil
 }
 
