@@ -54,17 +54,17 @@ export class Participant {
 
   /** @param {string} selector */
   click(selector) {
-    return this.page.locator(selector).click();
+    return this.#until(`can click ${selector}`, this.page.locator(selector).click());
   }
 
   /** @param {string} selector */
   see(selector) {
-    return this.page.waitForSelector(selector, { visible: true });
+    return this.#until(`sees ${selector}`, this.page.waitForSelector(selector, { visible: true }));
   }
 
   /** @param {string} selector */
   seeGone(selector) {
-    return this.page.waitForSelector(selector, { hidden: true });
+    return this.#until(`sees ${selector} go`, this.page.waitForSelector(selector, { hidden: true }));
   }
 
   /**
@@ -74,10 +74,26 @@ export class Participant {
    * @param {string} text
    */
   read(selector, text) {
-    return this.page.waitForFunction(
-      (selector, text) => [...document.querySelectorAll(selector)].some((element) => element.checkVisibility() && element.textContent?.includes(text)),
-      { polling: 50 }, selector, text,
-    );
+    const reads = (/** @type {string} */ selector, /** @type {string} */ text) =>
+      [...document.querySelectorAll(selector)].some((element) => element.checkVisibility() && element.textContent?.includes(text));
+    return this.#until(`reads "${text}" in ${selector}`, this.page.waitForFunction(reads, { polling: 50 }, selector, text));
+  }
+
+  /**
+   * Says who waited for what, which the browser's own errors do not.
+   *
+   * @template T
+   * @param {string} what
+   * @param {Promise<T>} wait
+   * @returns {Promise<T>}
+   */
+  async #until(what, wait) {
+    try {
+      return await wait;
+    } catch (error) {
+      const { phase, connection } = await this.page.$eval("body", ({ dataset }) => ({ ...dataset }));
+      throw new Error(`it never came that ${this.name} ${what}; the page is in phase ${phase}, ${connection}`, { cause: error });
+    }
   }
 
   /** Takes a microphone, unless the room gave one. */
