@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// asCommand makes the test's binary be the command, so that a test can run and
+// stop a real process of it.
+const asCommand = "VOICEROOM_TEST_AS_MEDIA"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// freePort is a port that is free now.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// The process tells when it serves, answers probes, and exits 0 on SIGTERM.
+func TestServesAndStops(t *testing.T) {
+	cmd := exec.Command(os.Args[0], "--pod-uid=uid", "--control=127.0.0.1:0", "--health=127.0.0.1:0",
+		"--media=:"+freePort(t), "--keys="+t.TempDir(), "--tls="+t.TempDir())
+	cmd.Env = append(os.Environ(), asCommand+"=1")
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // it has exited unless the test failed
+	var up struct{ Msg, Health string }
+	lines := bufio.NewScanner(log)
+	for up.Health == "" && lines.Scan() {
+		if err := json.Unmarshal(lines.Bytes(), &up); err != nil {
+			t.Fatalf("not a JSON log line: %s", lines.Text())
+		}
+	}
+	if up.Health == "" {
+		t.Fatalf("the process ended: %v", cmd.Wait())
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for path, status := range map[string]int{"/healthz": http.StatusOK, "/metrics": http.StatusOK, "/readyz": http.StatusServiceUnavailable} {
+		resp, err := client.Get("http://" + up.Health + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode != status {
+			t.Errorf("%s: %s, want %d: %.100s", path, resp.Status, status, body)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, log)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v", err)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	good := settings{podUID: "uid", control: "10.0.0.7:9443", health: "10.0.0.7:9090", media: ":40000"}
+	tests := []struct {
+		name      string
+		change    func(*settings)
+		media     string
+		advertise string
+		err       string
+	}{
+		{"IPv4 pod", func(*settings) {}, "0.0.0.0:40000", "10.0.0.7:40000", ""},
+		{"IPv6 pod, as Kubernetes writes its address", func(s *settings) { s.control, s.health = "fd00::7:9443", "fd00::7:9090" }, "[::]:40000", "[fd00::7]:40000", ""},
+		{"IPv6 in brackets", func(s *settings) { s.control = "[fd00::7]:9443" }, "[::]:40000", "[fd00::7]:40000", ""},
+		{"one address", func(s *settings) { s.media = "127.0.0.1:0" }, "127.0.0.1:0", "", ""},
+		{"no UID", func(s *settings) { s.podUID = "" }, "", "", "--pod-uid"},
+		{"no port", func(s *settings) { s.media = ":0" }, "", "", "--media"},
+		{"a name", func(s *settings) { s.control = "localhost:9443" }, "", "", "--control"},
+		{"no address", func(s *settings) { s.health = ":9090" }, "", "", "--health"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := good
+			test.change(&s)
+			cfg, err := s.config(nil)
+			if test.err != "" {
+				if err == nil || !strings.Contains(err.Error(), test.err) {
+					t.Errorf("got %v, want an error about %s", err, test.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var advertise netip.AddrPort
+			if len(cfg.Advertise) > 0 {
+				advertise = cfg.Advertise[0]
+			}
+			if cfg.Media.String() != test.media || test.advertise != "" && advertise.String() != test.advertise {
+				t.Errorf("media %s, advertised as %s", cfg.Media, advertise)
+			}
+		})
+	}
+}
