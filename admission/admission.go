@@ -132,7 +132,7 @@ func (d *Desk) Join(ctx context.Context, r Room, req Request) (Grant, error) {
 		if err := d.mayResume(ctx, r, req.Subject); err != nil {
 			return Grant{}, err
 		}
-	} else if err := d.count(ctx, r); err != nil {
+	} else if err := d.Count(ctx, r); err != nil {
 		return Grant{}, err
 	}
 	session, err := d.session()
@@ -149,9 +149,9 @@ func (d *Desk) Join(ctx context.Context, r Room, req Request) (Grant, error) {
 	return d.grant(r, session, req.Subject, *taken)
 }
 
-// count asks chat whether the group is below its cap (step 7). A full group is
-// compared with the pod, which then decides.
-func (d *Desk) count(ctx context.Context, r Room) error {
+// Count asks chat whether the group is below its cap (step 7). A full group is
+// compared with the pod, which then decides. Errors are *Error.
+func (d *Desk) Count(ctx context.Context, r Room) error {
 	err := d.below(ctx, r)
 	if err != nil && r.Degrade {
 		return nil // the pod's count is the exact one

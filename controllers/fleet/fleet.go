@@ -44,7 +44,8 @@ type Claim struct {
 
 // Replica is what the leader knows of a room.
 type Replica struct {
-	// State is a copy of the room's newest known state, nil if none was seen yet.
+	// State is the room's newest known state, nil if none was seen yet. It is shared:
+	// read it only.
 	State *room.State
 	// Epoch is the one that is followed; State may still be of the one before.
 	Epoch uint64

@@ -27,6 +27,7 @@ type follower struct {
 
 	mu      sync.Mutex
 	state   *room.State
+	shared  *room.State // a copy of state that was given out; nil when state has changed
 	live    bool
 	refused bool      // the last call found nobody listening
 	lostAt  time.Time // since when it is not live
@@ -37,9 +38,10 @@ func (n *follower) replica() Replica {
 	defer n.mu.Unlock()
 	r := Replica{Epoch: n.claim.Epoch, Live: n.live,
 		Lost: !n.live && (n.refused || n.fleet.clock.Since(n.lostAt) >= lostAfter)}
-	if n.state != nil {
-		r.State = n.state.Clone()
+	if n.state != nil && n.shared == nil {
+		n.shared = n.state.Clone()
 	}
+	r.State = n.shared
 	return r
 }
 
@@ -70,6 +72,9 @@ func (n *follower) rest() {
 func (n *follower) take(f mediaapi.Frame) error {
 	n.mu.Lock()
 	found := !n.live
+	if f.Snapshot != nil || f.Event != nil {
+		n.shared = nil
+	}
 	n.live, n.refused = true, false
 	urgent := found
 	switch {
@@ -101,7 +106,7 @@ func (n *follower) take(f mediaapi.Frame) error {
 func (n *follower) lose(err error) {
 	n.mu.Lock()
 	was := n.live
-	if was {
+	if was || Misconfigured(err) { // a pod that refuses us is not lost
 		n.lostAt = n.fleet.clock.Now()
 	}
 	n.live, n.refused = false, errors.Is(err, syscall.ECONNREFUSED)

@@ -1,12 +1,17 @@
 package fleet
 
 import (
+	"crypto/tls"
+	"errors"
 	"net"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
+	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/room"
+	"voiceroom.dev/voiceroom/token"
 )
 
 // Ports of a media pod on its own address.
@@ -55,4 +60,22 @@ func MediaPort(pod *corev1.Pod) int32 {
 		}
 	}
 	return 0
+}
+
+// Misconfigured says whether a call to a pod failed because of keys, certificates
+// or a request that no pod would take: another pod would answer the same, so that
+// it is no reason to give this one up.
+func Misconfigured(err error) bool {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok || errors.Is(err, token.ErrNoKey) {
+		return true
+	}
+	refusal, ok := errors.AsType[*room.Error](err)
+	if !ok {
+		return false
+	}
+	switch refusal.Code {
+	case mediaapi.Unauthenticated, mediaapi.Forbidden, mediaapi.BadRequest, mediaapi.TooLarge, mediaapi.NotFound, room.StaleSpec, room.BadCommand:
+		return true
+	}
+	return false
 }

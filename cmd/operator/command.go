@@ -1,0 +1,111 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	ctrl "sigs.k8s.io/controller-runtime"
+)
+
+// settings are the command's flags.
+type settings struct {
+	kubeconfig                string
+	namespace, mediaNamespace string
+	mediaImage                string
+	publicURL                 string
+	leaderElect               bool
+	healthListen              string
+	metricsListen             string
+	logLevel                  slog.Level
+}
+
+func newCommand() *cobra.Command {
+	var s settings
+	cmd := &cobra.Command{
+		Use:   "operator --media-image IMAGE [--leader-elect]",
+		Short: "Reconcile voice rooms, their groups and their media pods",
+		Long: `operator turns VoiceRooms into groups at a chat provider, media pods that hold
+calls, and links that people open. It reconciles VoiceRoom, GroupChat,
+JoinRequest, MediaPool and ChatProvider of all namespaces, and makes and rotates
+the keys of the deployment.
+
+Calls do not depend on it: while it is down, people talk, mute and leave, and
+gateways let newcomers into rooms that exist. No new room starts meanwhile.
+
+Two namespaces are its own. --namespace holds its keys (Secrets) and the lease
+that elects one operator out of several. --media-namespace holds the media pods,
+which need host ports, and what is mounted into them.
+
+It logs JSON to standard error, never a secret. On --health-listen it answers
+  /healthz  200 while the process runs
+  /readyz   200 once its cache is filled
+and on --metrics-listen /metrics, for Prometheus.
+
+SIGTERM lets running reconciliations finish, gives the lease back, and exits.`,
+		Example: `  # Against the current kubeconfig
+  operator --namespace voiceroom-system --media-namespace voiceroom-media \
+    --media-image registry.example.org/voiceroom-media:v1 --public-url https://voice.example.org
+
+  # In a pod, one of two
+  operator --media-image registry.example.org/voiceroom-media:v1 --leader-elect`,
+		Version:       version(),
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true, // main prints them
+	}
+	s.flags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		handler := slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: s.logLevel})
+		ctrl.SetLogger(logr.FromSlogHandler(handler))
+		return run(cmd.Context(), s, slog.New(handler))
+	}
+	return cmd
+}
+
+func (s *settings) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&s.kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, else the pod's service account)")
+	f.StringVar(&s.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "the operator's own namespace (default: $POD_NAMESPACE)")
+	f.StringVar(&s.mediaNamespace, "media-namespace", "voiceroom-media", "namespace of the media pods; it must exist and allow host ports")
+	f.StringVar(&s.mediaImage, "media-image", "", "image of media pods whose pool names none (required)")
+	f.StringVar(&s.publicURL, "public-url", "", "where people reach the gateway, such as https://voice.example.org; for status.joinURL")
+	f.BoolVar(&s.leaderElect, "leader-elect", false, "run several operators, of which one acts")
+	f.StringVar(&s.healthListen, "health-listen", ":8081", "host:port for probes; 0 turns them off")
+	f.StringVar(&s.metricsListen, "metrics-listen", ":8080", "host:port for metrics; 0 turns them off")
+	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "least level to log: debug, info, warn or error")
+	_ = cmd.MarkFlagRequired("media-image") // fails only for a flag that does not exist
+}
+
+// check refuses flags that make no sense. Errors name the flag.
+func (s *settings) check() error {
+	switch {
+	case s.namespace == "":
+		return errors.New("--namespace is needed outside a pod: where the operator keeps its keys")
+	case s.mediaNamespace == "":
+		return errors.New("--media-namespace must not be empty")
+	case s.mediaNamespace == s.namespace:
+		return fmt.Errorf("--media-namespace: media pods must not share %s with the operator's private keys", s.namespace)
+	case s.publicURL == "":
+		return nil
+	}
+	at, err := url.Parse(s.publicURL)
+	if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" || at.RawQuery != "" || at.Fragment != "" {
+		return fmt.Errorf("--public-url: %q is not an address such as https://voice.example.org", s.publicURL)
+	}
+	s.publicURL = strings.TrimRight(s.publicURL, "/")
+	return nil
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}

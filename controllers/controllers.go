@@ -1,0 +1,102 @@
+// Package controllers is the operator: every controller of Voiceroom, in one list,
+// and what they share.
+package controllers
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"voiceroom.dev/voiceroom/admission"
+	"voiceroom.dev/voiceroom/chat/registry"
+	"voiceroom.dev/voiceroom/controllers/chatprovider"
+	"voiceroom.dev/voiceroom/controllers/fleet"
+	"voiceroom.dev/voiceroom/controllers/groupchat"
+	"voiceroom.dev/voiceroom/controllers/joinrequest"
+	"voiceroom.dev/voiceroom/controllers/mediapool"
+	"voiceroom.dev/voiceroom/controllers/signingkeys"
+	"voiceroom.dev/voiceroom/controllers/voiceroom"
+	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/token"
+)
+
+// sweepGroups is how often groups that no GroupChat holds are looked for.
+const sweepGroups = 10 * time.Minute
+
+// +kubebuilder:rbac:groups="",resources=namespaces,resourceNames=kube-system,verbs=get
+
+// Options are what a deployment decides. All fields are required but GatewayURL.
+type Options struct {
+	// Namespace is the operator's own, MediaNamespace the media pods'.
+	Namespace, MediaNamespace string
+	// MediaImage is what media pods run unless their pool says otherwise.
+	MediaImage string
+	// GatewayURL is where people reach the gateway, for status.joinURL.
+	GatewayURL string
+	// Providers holds the open chat providers, which Opener opens and closes.
+	Providers *registry.Registry
+	Opener    chatprovider.Opener
+}
+
+// Setup adds every controller to mgr, which must have been made with
+// ManagerOptions.
+func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
+	installation, err := installation(ctx, mgr.GetAPIReader())
+	if err != nil {
+		return err
+	}
+	consistent, err := consistentClient(mgr)
+	if err != nil {
+		return err
+	}
+	var (
+		wall      = clock.RealClock{}
+		keyring   = &signingkeys.Keyring{}
+		tickets   = token.NewMinter(keyring.Tokens, wall.Now, rand.Reader)
+		dialer    = mediaapi.NewDialer(token.CallerOperator, token.NewMinter(keyring.Operator, wall.Now, nil), keyring.Roots, wall.Now)
+		clerk     = &voiceroom.Clerk{Reader: mgr.GetClient(), Providers: o.Providers, Desk: admission.New(nil), Dialer: dialer}
+		rooms     = fleet.New(dialer, clerk, wall, mgr.GetLogger().WithName("fleet"))
+		allocator = &fleet.Allocator{}
+		orphans   = &groupchat.Orphans{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.Namespace}
+	)
+	for _, runnable := range []manager.Runnable{
+		rooms,
+		&groupchat.Sweeper{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Providers: o.Providers, Orphans: orphans,
+			Installation: installation, Every: sweepGroups},
+	} {
+		if err := mgr.Add(runnable); err != nil {
+			return fmt.Errorf("adding %T: %w", runnable, err)
+		}
+	}
+	return errors.Join(
+		(&signingkeys.Reconciler{Client: mgr.GetClient(), Namespace: o.Namespace, MediaNamespace: o.MediaNamespace,
+			Keyring: keyring, Push: rooms.PushKeys, Rotation: token.DefaultRotation, Clock: wall}).SetupWithManager(mgr),
+		(&chatprovider.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Opener: o.Opener, Providers: o.Providers,
+			Now: wall.Now}).SetupWithManager(mgr),
+		(&groupchat.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Providers: o.Providers, Orphans: orphans,
+			Events: mgr.GetEventRecorder("voiceroom-groupchat"), Installation: installation, Now: wall.Now}).SetupWithManager(ctx, mgr),
+		(&mediapool.Reconciler{Client: consistent, Keyring: keyring, Promised: allocator.Promised,
+			Namespace: o.MediaNamespace, Image: o.MediaImage, Clock: wall}).SetupWithManager(mgr),
+		(&voiceroom.Reconciler{Client: consistent, Fleet: rooms, Allocator: allocator, Dialer: dialer, Keyring: keyring, Tickets: tickets,
+			Events: mgr.GetEventRecorder("voiceroom-room"), Clock: wall, MediaNamespace: o.MediaNamespace, GatewayURL: o.GatewayURL}).SetupWithManager(ctx, mgr),
+		(&voiceroom.Sweeper{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Dialer: dialer}).SetupWithManager(mgr),
+		(&joinrequest.Reconciler{Client: mgr.GetClient(), Rooms: rooms, Minter: tickets, Count: clerk.Count, Now: wall.Now}).SetupWithManager(ctx, mgr),
+	)
+}
+
+// installation tells this cluster from others that share a chat provider.
+func installation(ctx context.Context, live client.Reader) (string, error) {
+	var ns corev1.Namespace
+	if err := live.Get(ctx, client.ObjectKey{Name: "kube-system"}, &ns); err != nil {
+		return "", fmt.Errorf("identifying the cluster by its namespace kube-system: %w", err)
+	}
+	return string(ns.UID), nil
+}

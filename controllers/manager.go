@@ -1,0 +1,78 @@
+package controllers
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"voiceroom.dev/voiceroom/api/v1alpha1"
+)
+
+// leaderElectionID names the lease of the one operator that acts.
+const leaderElectionID = "voiceroom-operator"
+
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=voiceroom-system,resources=leases,resourceNames=voiceroom-operator,verbs=get;update;patch
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=voiceroom-system,resources=leases,verbs=create
+
+// uncached are read live, by name: the operator lists neither Secrets nor
+// ConfigMaps anywhere.
+var uncached = []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}}
+
+// Scheme returns the kinds that the operator knows.
+func Scheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	utilruntime.Must(corev1.AddToScheme(s))
+	utilruntime.Must(v1alpha1.AddToScheme(s))
+	return s
+}
+
+// ManagerOptions are the options of the operator's manager that its controllers
+// depend on: what is cached, from where, and what is left out of it.
+func ManagerOptions(o Options) manager.Options {
+	return manager.Options{
+		Scheme: Scheme(),
+		Cache: cache.Options{
+			DefaultTransform: cache.TransformStripManagedFields(),
+			ByObject: map[client.Object]cache.ByObject{
+				&corev1.Pod{}:  {Namespaces: map[string]cache.Config{o.MediaNamespace: {}}},
+				&corev1.Node{}: {Transform: onlyAddresses},
+			},
+		},
+		Client:                  client.Options{Cache: &client.CacheOptions{DisableFor: uncached}},
+		LeaderElectionID:        leaderElectionID,
+		LeaderElectionNamespace: o.Namespace,
+		// The process ends when the manager does; a successor need not wait.
+		LeaderElectionReleaseOnCancel: true,
+	}
+}
+
+// onlyAddresses keeps of a node what the operator needs of it.
+func onlyAddresses(o any) (any, error) {
+	if node, ok := o.(*corev1.Node); ok {
+		kept := &corev1.Node{Status: corev1.NodeStatus{Addresses: node.Status.Addresses}}
+		kept.Name, kept.UID, kept.ResourceVersion = node.Name, node.UID, node.ResourceVersion
+		return kept, nil
+	}
+	return o, nil
+}
+
+// consistentClient is mgr's client with reads from the cache that wait until the
+// cache has seen what the client wrote before. So a pool that has just made pods
+// counts them, and a room that has just claimed one knows it.
+func consistentClient(mgr ctrl.Manager) (client.Client, error) {
+	c, err := client.New(mgr.GetConfig(), client.Options{
+		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
+		Cache: &client.CacheOptions{Reader: mgr.GetCache(), DisableFor: uncached, EnableReadYourWritesConsistency: ptr.To(true)},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making the client of rooms and pools: %w", err)
+	}
+	return c, nil
+}

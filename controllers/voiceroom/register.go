@@ -1,0 +1,115 @@
+package voiceroom
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"voiceroom.dev/voiceroom/api/v1alpha1"
+	"voiceroom.dev/voiceroom/controllers/fleet"
+)
+
+// Indexes of the cache.
+const (
+	podsByRoom   = "room.uid"                    // pods by the UID of their room
+	roomsByPool  = "spec.media.pool"             // rooms by their pool
+	roomsByGroup = "spec.chat.groupChatRef.name" // rooms by the group that they refer to
+)
+
+const (
+	// workers reconcile at once: each may wait for a media pod.
+	workers = 16
+	// Errors back off between these.
+	retryMin, retryMax = 20 * time.Millisecond, 15 * time.Second
+)
+
+// SetupWithManager registers the controller and its indexes.
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
+	for _, index := range []struct {
+		of   client.Object
+		name string
+		key  func(client.Object) string
+	}{
+		{&corev1.Pod{}, podsByRoom, func(o client.Object) string { return o.GetLabels()[v1alpha1.LabelRoomUID] }},
+		{&v1alpha1.VoiceRoom{}, roomsByPool, func(o client.Object) string { return o.(*v1alpha1.VoiceRoom).Spec.Media.Pool }},
+		{&v1alpha1.VoiceRoom{}, roomsByGroup, func(o client.Object) string { return groupRef(o.(*v1alpha1.VoiceRoom)) }},
+	} {
+		err := mgr.GetFieldIndexer().IndexField(ctx, index.of, index.name, func(o client.Object) []string {
+			if k := index.key(o); k != "" {
+				return []string{k}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("indexing %T by %s: %w", index.of, index.name, err)
+		}
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.VoiceRoom{}).
+		Owns(&v1alpha1.GroupChat{}).
+		Watches(&v1alpha1.GroupChat{}, handler.EnqueueRequestsFromMapFunc(r.roomsOfGroup)).
+		Watches(&v1alpha1.MediaPool{}, handler.EnqueueRequestsFromMapFunc(r.roomsOfPool)).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.roomsOfPod)).
+		WatchesRawSource(r.Fleet.Source()).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers,
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryMin, retryMax)}).
+		Complete(r)
+}
+
+// roomsOfPod are the room that holds a pod or, when the pod has just become free,
+// the room that has waited longest for one.
+func (r *Reconciler) roomsOfPod(_ context.Context, o client.Object) []reconcile.Request {
+	pod := o.(*corev1.Pod)
+	if fleet.Assigned(pod) {
+		return []reconcile.Request{{NamespacedName: roomOf(pod)}}
+	}
+	if !fleet.Idle(pod) || r.Allocator.Promised(pod.UID) {
+		return nil
+	}
+	if room, ok := r.Allocator.Next(pod.Labels[v1alpha1.LabelPool]); ok {
+		return []reconcile.Request{{NamespacedName: room}}
+	}
+	return nil
+}
+
+// roomOf is the room that a pod was given to.
+func roomOf(pod *corev1.Pod) types.NamespacedName {
+	return types.NamespacedName{Namespace: pod.Labels[v1alpha1.LabelRoomNamespace], Name: pod.Labels[v1alpha1.LabelRoomName]}
+}
+
+// roomsOfPool are the rooms that a change of a pool may help.
+func (r *Reconciler) roomsOfPool(ctx context.Context, pool client.Object) []reconcile.Request {
+	return r.rooms(ctx, client.MatchingFields{roomsByPool: pool.GetName()})
+}
+
+// roomsOfGroup are the rooms that refer to a group which they do not own.
+func (r *Reconciler) roomsOfGroup(ctx context.Context, group client.Object) []reconcile.Request {
+	return r.rooms(ctx, client.InNamespace(group.GetNamespace()), client.MatchingFields{roomsByGroup: group.GetName()})
+}
+
+// rooms lists rooms that are not as they should be.
+func (r *Reconciler) rooms(ctx context.Context, opts ...client.ListOption) []reconcile.Request {
+	var list v1alpha1.VoiceRoomList
+	if err := r.Client.List(ctx, &list, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing rooms")
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		vr := &list.Items[i]
+		if !closed(vr) && !meta.IsStatusConditionTrue(vr.Status.Conditions, v1alpha1.ConditionReady) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(vr)})
+		}
+	}
+	return requests
+}

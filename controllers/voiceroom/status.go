@@ -1,0 +1,133 @@
+package voiceroom
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"voiceroom.dev/voiceroom/api/v1alpha1"
+)
+
+const (
+	// summaryEvery and summariesPerSecond bound the writes that only follow the
+	// room's comings and goings, for one room and for all.
+	summaryEvery       = time.Second
+	summariesPerSecond = 50
+	// conflictRetry is when a room is looked at again that somebody else has written.
+	conflictRetry = 20 * time.Millisecond
+)
+
+// set sets one of the room's conditions.
+func (r *Reconciler) set(vr *v1alpha1.VoiceRoom, condition string, status metav1.ConditionStatus, reason, format string, args ...any) {
+	meta.SetStatusCondition(&vr.Status.Conditions, metav1.Condition{Type: condition, Status: status, Reason: reason,
+		Message: fmt.Sprintf(format, args...), ObservedGeneration: vr.Generation, LastTransitionTime: metav1.NewTime(r.Clock.Now())})
+}
+
+// conclude derives what the other conditions say together: Ready and the phase.
+func (r *Reconciler) conclude(vr *v1alpha1.VoiceRoom) {
+	if r.GatewayURL != "" {
+		vr.Status.JoinURL = fmt.Sprintf("%s/r/%s/%s", r.GatewayURL, vr.Namespace, vr.Name)
+	}
+	activated := vr.Status.StartedAt != nil
+	if activated {
+		r.set(vr, v1alpha1.ConditionActivated, metav1.ConditionTrue, v1alpha1.ReasonOwnerAssociated, "the owner came in")
+	} else {
+		r.set(vr, v1alpha1.ConditionActivated, metav1.ConditionFalse, v1alpha1.ReasonWaitingForOwner, "the owner has not come in yet")
+	}
+	switch {
+	case closed(vr):
+		vr.Status.Phase = v1alpha1.RoomClosed
+		r.set(vr, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonClosed, "the room has ended: %s", vr.Status.CloseReason)
+		return
+	case asleep(vr):
+		r.set(vr, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonAsleep, "the room is empty and sleeps until somebody joins")
+		return
+	}
+	for _, part := range []string{v1alpha1.ConditionChatReady, v1alpha1.ConditionMediaReady} {
+		c := meta.FindStatusCondition(vr.Status.Conditions, part)
+		if c == nil || c.Status != metav1.ConditionTrue {
+			reason, message := v1alpha1.ReasonPending, "being prepared"
+			if c != nil {
+				reason, message = c.Reason, c.Message
+			}
+			vr.Status.Phase = v1alpha1.RoomPending
+			r.set(vr, v1alpha1.ConditionReady, metav1.ConditionFalse, reason, "%s", message)
+			return
+		}
+	}
+	if activated {
+		vr.Status.Phase = v1alpha1.RoomOpen
+		r.set(vr, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady, "people can join")
+		return
+	}
+	vr.Status.Phase = v1alpha1.RoomReady
+	r.set(vr, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady, "waits for its owner")
+}
+
+// writeStatus patches the status if it changed, against the version that was read:
+// a claim made on stale facts must not stand. A change of nothing but the summary
+// may have to wait; then it returns how long.
+func (r *Reconciler) writeStatus(ctx context.Context, stored, vr *v1alpha1.VoiceRoom) (time.Duration, error) {
+	if equality.Semantic.DeepEqual(stored.Status, vr.Status) {
+		return 0, nil
+	}
+	if onlySummary(stored, vr) {
+		if wait := r.pace.wait(vr.UID, r.Clock.Now()); wait > 0 {
+			return wait, nil
+		}
+	}
+	stored.ObjectMeta = *vr.ObjectMeta.DeepCopy() // only the status may differ
+	err := r.Client.Status().Patch(ctx, vr, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
+	if apierrors.IsConflict(err) {
+		return conflictRetry, nil
+	}
+	if client.IgnoreNotFound(err) != nil {
+		return 0, fmt.Errorf("writing the room's status: %w", err)
+	}
+	return 0, nil
+}
+
+// onlySummary says whether nothing changed but what comings and goings change.
+func onlySummary(stored, vr *v1alpha1.VoiceRoom) bool {
+	rest := *stored.Status.DeepCopy()
+	rest.Members, rest.Mics, rest.Banned, rest.EmptySince = vr.Status.Members, vr.Status.Mics, vr.Status.Banned, vr.Status.EmptySince
+	rest.EffectiveMaxMembers, rest.EffectiveMaxMics = vr.Status.EffectiveMaxMembers, vr.Status.EffectiveMaxMics
+	return equality.Semantic.DeepEqual(rest, vr.Status)
+}
+
+// pace spaces the summaries. The zero value is ready to use. Safe for concurrent use.
+type pace struct {
+	mu   sync.Mutex
+	last map[types.UID]time.Time
+	all  *rate.Limiter
+}
+
+// wait says how long a room's summary has to wait. With 0, its turn is taken.
+func (p *pace) wait(room types.UID, now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.all == nil {
+		p.all, p.last = rate.NewLimiter(summariesPerSecond, summariesPerSecond), map[types.UID]time.Time{}
+	}
+	maps.DeleteFunc(p.last, func(_ types.UID, at time.Time) bool { return now.Sub(at) >= summaryEvery })
+	if at, ok := p.last[room]; ok {
+		return summaryEvery - now.Sub(at)
+	}
+	turn := p.all.ReserveN(now, 1)
+	if wait := turn.DelayFrom(now); wait > 0 {
+		turn.CancelAt(now)
+		return wait
+	}
+	p.last[room] = now
+	return 0
+}

@@ -1,0 +1,144 @@
+package voiceroom
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"voiceroom.dev/voiceroom/api/v1alpha1"
+	"voiceroom.dev/voiceroom/controllers/fleet"
+	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/room"
+)
+
+// closeTimeout bounds the goodbye of a pod that is about to be deleted.
+const closeTimeout = time.Second
+
+// Sweeper deletes pods that carry a room's labels and that their room does not
+// claim: it moved, sleeps, ended or is gone. All fields are required.
+type Sweeper struct {
+	Client client.Client
+	// Live reads the API server, not a cache: a claim that is not in the cache yet must
+	// not cost a call its pod. A claim is written before its pod is labelled, so
+	// whoever has seen the label reads the claim or what came after it.
+	Live   client.Reader
+	Dialer *mediaapi.Dialer
+}
+
+// SetupWithManager registers the controller. It needs the indexes of Reconciler.
+func (s *Sweeper) SetupWithManager(mgr ctrl.Manager) error {
+	assigned := predicate.NewPredicateFuncs(func(o client.Object) bool { return fleet.Assigned(o.(*corev1.Pod)) })
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("sweeper").
+		For(&corev1.Pod{}, builder.WithPredicates(assigned)).
+		Watches(&v1alpha1.VoiceRoom{}, handler.EnqueueRequestsFromMapFunc(s.podsOfRoom), builder.WithPredicates(claimChanged)).
+		Complete(reconcile.AsReconciler(s.Client, s))
+}
+
+// claimChanged passes rooms that let go of a pod.
+var claimChanged = predicate.Funcs{
+	CreateFunc: func(event.CreateEvent) bool { return false }, // the pods' own events come
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		before, now := claim(e.ObjectOld.(*v1alpha1.VoiceRoom)), claim(e.ObjectNew.(*v1alpha1.VoiceRoom))
+		gone := e.ObjectOld.GetDeletionTimestamp() == nil && e.ObjectNew.GetDeletionTimestamp() != nil
+		return gone || before != nil && (now == nil || now.PodUID != before.PodUID)
+	},
+}
+
+func (s *Sweeper) podsOfRoom(ctx context.Context, o client.Object) []reconcile.Request {
+	var pods corev1.PodList
+	if err := s.Client.List(ctx, &pods, client.MatchingFields{podsByRoom: string(o.GetUID())}); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing the pods of a room", "room", client.ObjectKeyFromObject(o))
+		return nil
+	}
+	requests := make([]reconcile.Request, len(pods.Items))
+	for i := range pods.Items {
+		requests[i].NamespacedName = client.ObjectKeyFromObject(&pods.Items[i])
+	}
+	return requests
+}
+
+// Reconcile deletes the pod if its room does not claim it.
+func (s *Sweeper) Reconcile(ctx context.Context, pod *corev1.Pod) (ctrl.Result, error) {
+	if pod.DeletionTimestamp != nil {
+		return ctrl.Result{}, nil
+	}
+	vr, err := s.room(ctx, s.Client, pod)
+	if err == nil && !claims(vr, pod) {
+		vr, err = s.room(ctx, s.Live, pod)
+	}
+	if err != nil || claims(vr, pod) {
+		return ctrl.Result{}, err
+	}
+	s.close(ctx, pod, farewell(vr))
+	err = s.Client.Delete(ctx, pod, client.Preconditions{UID: &pod.UID})
+	if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
+		return ctrl.Result{}, fmt.Errorf("deleting pod %s, which no room claims: %w", pod.Name, err)
+	}
+	return ctrl.Result{}, nil
+}
+
+// room returns the room that the pod was given to; nil if it is gone.
+func (s *Sweeper) room(ctx context.Context, reader client.Reader, pod *corev1.Pod) (*v1alpha1.VoiceRoom, error) {
+	vr := &v1alpha1.VoiceRoom{}
+	err := reader.Get(ctx, roomOf(pod), vr)
+	switch {
+	case client.IgnoreNotFound(err) != nil:
+		return nil, fmt.Errorf("getting the room of pod %s: %w", pod.Name, err)
+	case err != nil, vr.DeletionTimestamp != nil, string(vr.UID) != pod.Labels[v1alpha1.LabelRoomUID]:
+		return nil, nil
+	}
+	return vr, nil
+}
+
+func claims(vr *v1alpha1.VoiceRoom, pod *corev1.Pod) bool {
+	if vr == nil {
+		return false
+	}
+	m := claim(vr)
+	return m != nil && m.PodUID == string(pod.UID)
+}
+
+// farewell is why a room that let go of its pod is over there; empty: it goes on
+// elsewhere.
+func farewell(vr *v1alpha1.VoiceRoom) string {
+	switch {
+	case vr == nil:
+		return "Deleted"
+	case closed(vr):
+		return string(vr.Status.CloseReason)
+	case asleep(vr):
+		return v1alpha1.ReasonAsleep
+	}
+	return ""
+}
+
+// close lets the pod tell its members that the room is over, at once and not when
+// the kubelet comes to it. It is a courtesy: deleting the pod does the rest.
+func (s *Sweeper) close(ctx context.Context, pod *corev1.Pod, reason string) {
+	if reason == "" || fleet.Ended(pod) || pod.Status.PodIP == "" {
+		return
+	}
+	e, err := strconv.ParseUint(pod.Annotations[v1alpha1.AnnotationEpoch], 10, 64)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	err = s.Dialer.Pod(fleet.Endpoint(pod), string(pod.UID)).Delete(ctx, e, reason)
+	if err != nil && !errors.Is(err, &room.Error{Code: mediaapi.NoRoom}) {
+		ctrl.LoggerFrom(ctx).Info("the room was not closed at its pod", "pod", pod.Name, "reason", err.Error())
+	}
+}
