@@ -79,7 +79,7 @@ func testDenied(t *testing.T, s *suite) {
 	p := closing(t, s.server.Denied(t))
 	eventually(t, "wrong credentials", func(ctx context.Context) error {
 		if err := p.Check(ctx); !errors.Is(err, chat.ErrDenied) {
-			return fmt.Errorf("Check: got %w, want ErrDenied", err)
+			return fmt.Errorf("check: got %w, want ErrDenied", err)
 		}
 		return nil
 	})

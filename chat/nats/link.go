@@ -44,7 +44,7 @@ type link struct {
 
 // session is one unbroken connection.
 type session struct {
-	ctx   context.Context // ends when the connection breaks
+	ctx   context.Context //nolint:containedctx // ends when the connection breaks
 	end   context.CancelFunc
 	store *store
 	setup chan struct{} // a lock on ready that can be given up

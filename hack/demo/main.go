@@ -27,8 +27,9 @@ func main() {
 	flag.Parse()
 	ctrllog.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := demo(ctx, *listen, *check, *run); err != nil {
+	err := demo(ctx, *listen, *check, *run)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "\nfailed:", err)
 		os.Exit(1)
 	}

@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 var (
 	plane     *controlplane.Plane
 	startOnce sync.Once
-	startErr  error
+	errStart  error
 )
 
 // controlPlane starts the control plane that all tests share when the first one needs it.
@@ -57,12 +57,12 @@ func controlPlane(t *testing.T) *controlplane.Plane {
 	startOnce.Do(func() {
 		ctx := context.Background()
 		var assets string
-		if assets, startErr = kubebin.Ensure(ctx, os.Stderr, kubebin.All()...); startErr == nil {
-			plane, startErr = controlplane.Start(ctx, controlplane.Options{Assets: assets})
+		if assets, errStart = kubebin.Ensure(ctx, os.Stderr, kubebin.All()...); errStart == nil {
+			plane, errStart = controlplane.Start(ctx, controlplane.Options{Assets: assets})
 		}
 	})
-	if startErr != nil {
-		t.Fatal(startErr)
+	if errStart != nil {
+		t.Fatal(errStart)
 	}
 	return plane
 }

@@ -56,7 +56,7 @@ func (p *probe) watch(ctx context.Context, report func(error)) {
 		if p.eager && verdict == 0 {
 			pause = min(pause, eagerly)
 		}
-		if failures >= p.spec.FailureThreshold && verdict != -1 && !(p.eager && verdict == 0) {
+		if failures >= p.spec.FailureThreshold && verdict != -1 && (!p.eager || verdict != 0) {
 			verdict = -1
 			report(err)
 		}

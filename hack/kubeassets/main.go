@@ -29,8 +29,8 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	dir, err := kubebin.Ensure(ctx, os.Stderr, names...)
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "kubeassets:", err)
 		os.Exit(1)
