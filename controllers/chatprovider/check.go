@@ -17,26 +17,26 @@ import (
 
 // check opens the provider, asks it whether it works, and owns the Ready
 // condition and the capabilities.
-func (c *Controller) check(ctx context.Context, cp *v1alpha1.ChatProvider) ctrl.Result {
-	provider, err := c.reach(ctx, cp)
+func (r *Reconciler) check(ctx context.Context, cp *v1alpha1.ChatProvider) ctrl.Result {
+	provider, err := r.reach(ctx, cp)
 	if provider != nil {
 		cp.Status.Capabilities = capabilities(provider.Capabilities())
 	}
 	ready := readiness(err)
 	ready.ObservedGeneration = cp.Generation
-	ready.LastTransitionTime = metav1.NewTime(c.Now())
+	ready.LastTransitionTime = metav1.NewTime(r.Now())
 	meta.SetStatusCondition(&cp.Status.Conditions, ready)
 	if err != nil {
-		return ctrl.Result{RequeueAfter: c.patience(cp)}
+		return ctrl.Result{RequeueAfter: r.patience(cp)}
 	}
 	return ctrl.Result{RequeueAfter: checkEvery}
 }
 
-func (c *Controller) reach(ctx context.Context, cp *v1alpha1.ChatProvider) (chat.Provider, error) {
-	if err := c.Opener.Open(ctx, cp); err != nil {
+func (r *Reconciler) reach(ctx context.Context, cp *v1alpha1.ChatProvider) (chat.Provider, error) {
+	if err := r.Opener.Open(ctx, cp); err != nil {
 		return nil, err
 	}
-	provider, err := c.Providers.Get(cp.Name)
+	provider, err := r.Providers.Get(cp.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -66,9 +66,9 @@ func readiness(err error) metav1.Condition {
 // patience grows with the time that the provider has been failing: retries come
 // about twice as far apart each time, up to the usual interval, without any state
 // that a restart could lose.
-func (c *Controller) patience(cp *v1alpha1.ChatProvider) time.Duration {
+func (r *Reconciler) patience(cp *v1alpha1.ChatProvider) time.Duration {
 	ready := meta.FindStatusCondition(cp.Status.Conditions, v1alpha1.ConditionReady)
-	failing := c.Now().Sub(ready.LastTransitionTime.Time)
+	failing := r.Now().Sub(ready.LastTransitionTime.Time)
 	return min(max(failing, retryFirst), checkEvery)
 }
 

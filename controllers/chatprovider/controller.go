@@ -46,8 +46,8 @@ type Providers interface {
 	Get(name string) (chat.Provider, error)
 }
 
-// Controller reconciles ChatProvider. All fields are required.
-type Controller struct {
+// Reconciler reconciles ChatProvider. All fields are required.
+type Reconciler struct {
 	Client    client.Client
 	Live      client.Reader // reads the API server, not a cache
 	Opener    Opener
@@ -57,18 +57,17 @@ type Controller struct {
 
 // +kubebuilder:rbac:groups=voiceroom.dev,resources=chatproviders,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=voiceroom.dev,resources=chatproviders/status,verbs=patch
-// +kubebuilder:rbac:groups=voiceroom.dev,resources=chatproviders/finalizers,verbs=update
 // +kubebuilder:rbac:groups=voiceroom.dev,resources=groupchats,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get,namespace=voiceroom-system
+// +kubebuilder:rbac:groups="",namespace=voiceroom-system,resources=secrets,verbs=get
 
-// Register adds the controller to mgr.
-func (c *Controller) Register(mgr ctrl.Manager) error {
+// SetupWithManager registers the controller.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("chatprovider").
 		For(&v1alpha1.ChatProvider{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.GroupChat{}, handler.EnqueueRequestsFromMapFunc(providerOf), builder.WithPredicates(gone)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}). // one that hangs must not delay all
-		Complete(c)
+		Complete(r)
 	if err != nil {
 		return fmt.Errorf("registering the ChatProvider controller: %w", err)
 	}
@@ -87,38 +86,38 @@ func providerOf(_ context.Context, o client.Object) []reconcile.Request {
 }
 
 // Reconcile implements reconcile.Reconciler.
-func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Result, err error) {
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Result, err error) {
 	cp := &v1alpha1.ChatProvider{}
-	if err := c.Client.Get(ctx, req.NamespacedName, cp); err != nil {
+	if err := r.Client.Get(ctx, req.NamespacedName, cp); err != nil {
 		if apierrors.IsNotFound(err) { // also when its finalizer was taken away by force
-			return ctrl.Result{}, c.Opener.Forget(req.Name)
+			return ctrl.Result{}, r.Opener.Forget(req.Name)
 		}
 		return ctrl.Result{}, fmt.Errorf("getting the ChatProvider: %w", err)
 	}
 	if !cp.DeletionTimestamp.IsZero() {
-		done, err := c.release(ctx, cp)
+		done, err := r.release(ctx, cp)
 		if done || err != nil {
 			return ctrl.Result{}, err
 		}
-	} else if err := c.hold(ctx, cp); err != nil {
+	} else if err := r.hold(ctx, cp); err != nil {
 		return ctrl.Result{}, err
 	}
 	stored := cp.DeepCopy()
 	defer func() {
 		if !equality.Semantic.DeepEqual(stored.Status, cp.Status) {
-			err = errors.Join(err, client.IgnoreNotFound(c.Client.Status().Patch(ctx, cp, client.MergeFrom(stored))))
+			err = errors.Join(err, client.IgnoreNotFound(r.Client.Status().Patch(ctx, cp, client.MergeFrom(stored))))
 		}
 	}()
-	return c.check(ctx, cp), nil
+	return r.check(ctx, cp), nil
 }
 
 // hold adds the finalizer.
-func (c *Controller) hold(ctx context.Context, cp *v1alpha1.ChatProvider) error {
+func (r *Reconciler) hold(ctx context.Context, cp *v1alpha1.ChatProvider) error {
 	stored := cp.DeepCopy()
 	if !controllerutil.AddFinalizer(cp, v1alpha1.Finalizer) {
 		return nil
 	}
-	if err := c.Client.Patch(ctx, cp, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})); err != nil {
+	if err := r.Client.Patch(ctx, cp, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("adding the finalizer: %w", err)
 	}
 	return nil
@@ -126,12 +125,12 @@ func (c *Controller) hold(ctx context.Context, cp *v1alpha1.ChatProvider) error 
 
 // release lets a deleted provider go once no group lives there. Until then it is
 // checked like any other: its groups still need it.
-func (c *Controller) release(ctx context.Context, cp *v1alpha1.ChatProvider) (done bool, err error) {
+func (r *Reconciler) release(ctx context.Context, cp *v1alpha1.ChatProvider) (done bool, err error) {
 	if !controllerutil.ContainsFinalizer(cp, v1alpha1.Finalizer) {
 		return true, nil
 	}
 	// The cache says no cheaply; only the API server can say yes.
-	for _, reader := range []client.Reader{c.Client, c.Live} {
+	for _, reader := range []client.Reader{r.Client, r.Live} {
 		used, err := inUse(ctx, reader, cp.Name)
 		if used || err != nil {
 			return false, err
@@ -139,11 +138,11 @@ func (c *Controller) release(ctx context.Context, cp *v1alpha1.ChatProvider) (do
 	}
 	stored := cp.DeepCopy()
 	controllerutil.RemoveFinalizer(cp, v1alpha1.Finalizer)
-	err = c.Client.Patch(ctx, cp, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
+	err = r.Client.Patch(ctx, cp, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
 	if client.IgnoreNotFound(err) != nil {
 		return false, fmt.Errorf("removing the finalizer: %w", err)
 	}
-	return true, c.Opener.Forget(cp.Name)
+	return true, r.Opener.Forget(cp.Name)
 }
 
 // inUse says whether a GroupChat may have a group at the provider: it adds its

@@ -18,6 +18,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -36,8 +37,8 @@ type Providers interface {
 	Get(name string) (chat.Provider, error)
 }
 
-// Controller reconciles GroupChat. All fields are required.
-type Controller struct {
+// Reconciler reconciles GroupChat. All fields are required.
+type Reconciler struct {
 	Client    client.Client
 	Live      client.Reader // reads the API server, not a cache
 	Providers Providers
@@ -53,33 +54,33 @@ type Controller struct {
 
 // +kubebuilder:rbac:groups=voiceroom.dev,resources=groupchats,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=voiceroom.dev,resources=groupchats/status,verbs=patch
-// +kubebuilder:rbac:groups=voiceroom.dev,resources=groupchats/finalizers,verbs=update
 // +kubebuilder:rbac:groups=voiceroom.dev,resources=chatproviders;voicerooms,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile implements reconcile.ObjectReconciler.
-func (c *Controller) Reconcile(ctx context.Context, gc *v1alpha1.GroupChat) (ctrl.Result, error) {
+func (r *Reconciler) Reconcile(ctx context.Context, gc *v1alpha1.GroupChat) (ctrl.Result, error) {
 	stored := gc.DeepCopy()
-	result, err := c.conclude(gc, c.step(ctx, gc))
-	if wait := c.writeAgainIn(stored, gc); wait > 0 {
+	result, err := r.conclude(gc, r.step(ctx, gc))
+	if wait := r.writeAgainIn(stored, gc); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, err
 	}
 	// Also after an error: the ID of a group that was made must not be lost.
-	return result, errors.Join(err, c.patchStatus(ctx, stored, gc))
+	return result, errors.Join(err, r.patchStatus(ctx, stored, gc))
 }
 
-func (c *Controller) step(ctx context.Context, gc *v1alpha1.GroupChat) error {
+func (r *Reconciler) step(ctx context.Context, gc *v1alpha1.GroupChat) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if !gc.DeletionTimestamp.IsZero() {
-		return c.dissolve(ctx, gc)
+		return r.dissolve(ctx, gc)
 	}
-	return c.ensure(ctx, gc)
+	return r.ensure(ctx, gc)
 }
 
 // ensure makes the group exist and be what the resource says.
-func (c *Controller) ensure(ctx context.Context, gc *v1alpha1.GroupChat) error {
-	cp, provider, err := c.provider(ctx, gc)
+func (r *Reconciler) ensure(ctx context.Context, gc *v1alpha1.GroupChat) error {
+	bindToOwner(gc)
+	cp, provider, err := r.provider(ctx, gc)
 	if err != nil {
 		return err
 	}
@@ -88,26 +89,34 @@ func (c *Controller) ensure(ctx context.Context, gc *v1alpha1.GroupChat) error {
 		if p := refusal(cp, gc); p != nil {
 			return p
 		}
-		group, err = c.create(ctx, gc, provider)
+		group, err = r.create(ctx, gc, provider)
 	} else {
-		group, err = c.observe(ctx, gc, provider)
+		group, err = r.observe(ctx, gc, provider)
 	}
 	if err != nil {
 		return err
 	}
-	return c.adjust(ctx, gc, provider, group)
+	return r.adjust(ctx, gc, provider, group)
+}
+
+// bindToOwner binds a group that a room owns to that room. Any other is bound by
+// the room that refers to it.
+func bindToOwner(gc *v1alpha1.GroupChat) {
+	if owner := metav1.GetControllerOf(gc); owner != nil && owner.Kind == "VoiceRoom" {
+		gc.Status.BoundRoom = &v1alpha1.BoundRoom{Name: owner.Name, UID: string(owner.UID)}
+	}
 }
 
 // create makes the group once. The finalizer comes first: from then on a group
 // may exist.
-func (c *Controller) create(ctx context.Context, gc *v1alpha1.GroupChat, provider chat.Provider) (chat.Group, error) {
+func (r *Reconciler) create(ctx context.Context, gc *v1alpha1.GroupChat, provider chat.Provider) (chat.Group, error) {
 	stored := gc.DeepCopy()
 	if controllerutil.AddFinalizer(gc, v1alpha1.Finalizer) {
-		if err := c.Client.Patch(ctx, gc, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})); err != nil {
+		if err := r.Client.Patch(ctx, gc, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})); err != nil {
 			return chat.Group{}, fmt.Errorf("adding the finalizer: %w", err)
 		}
 	}
-	group, err := provider.CreateGroup(ctx, c.key(gc), chat.GroupSpec{Name: name(gc), Owner: gc.Spec.Owner, Limits: limits(gc)})
+	group, err := provider.CreateGroup(ctx, r.key(gc), chat.GroupSpec{Name: name(gc), Owner: gc.Spec.Owner, Limits: limits(gc)})
 	if err != nil {
 		return chat.Group{}, chatProblem(gc, err)
 	}
@@ -117,7 +126,7 @@ func (c *Controller) create(ctx context.Context, gc *v1alpha1.GroupChat, provide
 
 // observe reads the group as it is now. One that was removed at the provider is
 // not made again: its ID was passed on to people.
-func (c *Controller) observe(ctx context.Context, gc *v1alpha1.GroupChat, provider chat.Provider) (chat.Group, error) {
+func (r *Reconciler) observe(ctx context.Context, gc *v1alpha1.GroupChat, provider chat.Provider) (chat.Group, error) {
 	group, err := provider.Group(ctx, gc.Status.GroupID)
 	switch {
 	case errors.Is(err, chat.ErrNotFound):
@@ -130,13 +139,13 @@ func (c *Controller) observe(ctx context.Context, gc *v1alpha1.GroupChat, provid
 }
 
 // adjust holds the group's state and numbers in step and counts its members.
-func (c *Controller) adjust(ctx context.Context, gc *v1alpha1.GroupChat, provider chat.Provider, group chat.Group) error {
+func (r *Reconciler) adjust(ctx context.Context, gc *v1alpha1.GroupChat, provider chat.Provider, group chat.Group) error {
 	if want := limits(gc); group.Limits != want {
 		if err := provider.SetLimits(ctx, group.ID, want); err != nil {
 			return chatProblem(gc, err)
 		}
 	}
-	activated, err := c.activated(ctx, gc)
+	activated, err := r.activated(ctx, gc)
 	if err != nil {
 		return err
 	}
@@ -155,8 +164,8 @@ func (c *Controller) adjust(ctx context.Context, gc *v1alpha1.GroupChat, provide
 // activated says whether the room that the group is bound to was opened by its
 // owner, as its media pod reported. A room of the same name but another UID does
 // not count.
-func (c *Controller) activated(ctx context.Context, gc *v1alpha1.GroupChat) (bool, error) {
-	room, err := c.room(ctx, gc)
+func (r *Reconciler) activated(ctx context.Context, gc *v1alpha1.GroupChat) (bool, error) {
+	room, err := r.room(ctx, gc)
 	if room == nil || err != nil {
 		return false, err
 	}
@@ -164,13 +173,13 @@ func (c *Controller) activated(ctx context.Context, gc *v1alpha1.GroupChat) (boo
 }
 
 // room returns the bound room, or nil if there is none (any more).
-func (c *Controller) room(ctx context.Context, gc *v1alpha1.GroupChat) (*v1alpha1.VoiceRoom, error) {
+func (r *Reconciler) room(ctx context.Context, gc *v1alpha1.GroupChat) (*v1alpha1.VoiceRoom, error) {
 	bound := gc.Status.BoundRoom
 	if bound == nil {
 		return nil, nil
 	}
 	room := &v1alpha1.VoiceRoom{}
-	err := c.Client.Get(ctx, client.ObjectKey{Namespace: gc.Namespace, Name: bound.Name}, room)
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: gc.Namespace, Name: bound.Name}, room)
 	if client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("getting the bound VoiceRoom: %w", err)
 	}
@@ -181,17 +190,17 @@ func (c *Controller) room(ctx context.Context, gc *v1alpha1.GroupChat) (*v1alpha
 }
 
 // patchStatus writes the status if it changed.
-func (c *Controller) patchStatus(ctx context.Context, stored, gc *v1alpha1.GroupChat) error {
+func (r *Reconciler) patchStatus(ctx context.Context, stored, gc *v1alpha1.GroupChat) error {
 	if equality.Semantic.DeepEqual(stored.Status, gc.Status) {
 		return nil
 	}
 	// The finalizer is patched elsewhere; only the status may differ here.
 	stored.ObjectMeta = *gc.ObjectMeta.DeepCopy()
-	err := c.Client.Status().Patch(ctx, gc, client.MergeFrom(stored))
+	err := r.Client.Status().Patch(ctx, gc, client.MergeFrom(stored))
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("writing the status: %w", err)
 	}
-	c.pace.wrote(gc.UID, c.Now())
+	r.pace.wrote(gc.UID, r.Now())
 	return nil
 }
 
@@ -200,8 +209,8 @@ func prefix(installation string) string { return installation + "/" }
 
 // key makes the group's creation idempotent. It names the resource, whose UID
 // never comes back.
-func (c *Controller) key(gc *v1alpha1.GroupChat) string {
-	return prefix(c.Installation) + strings.Join([]string{gc.Namespace, gc.Name, string(gc.UID)}, "/")
+func (r *Reconciler) key(gc *v1alpha1.GroupChat) string {
+	return prefix(r.Installation) + strings.Join([]string{gc.Namespace, gc.Name, string(gc.UID)}, "/")
 }
 
 // holder is the resource that a key names.
@@ -224,4 +233,4 @@ func limits(gc *v1alpha1.GroupChat) chat.Limits {
 	return chat.Limits{MaxMembers: int(gc.Spec.MaxMembers), MaxMics: int(gc.Spec.MaxMics)}
 }
 
-var _ reconcile.ObjectReconciler[*v1alpha1.GroupChat] = (*Controller)(nil)
+var _ reconcile.ObjectReconciler[*v1alpha1.GroupChat] = (*Reconciler)(nil)

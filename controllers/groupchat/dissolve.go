@@ -18,25 +18,25 @@ import (
 // dissolve removes the group from its provider, unless it is to be kept, and
 // lets the resource go. A provider that cannot be reached is waited for; one
 // whose ChatProvider is gone for good is not, so that it blocks no namespace.
-func (c *Controller) dissolve(ctx context.Context, gc *v1alpha1.GroupChat) error {
+func (r *Reconciler) dissolve(ctx context.Context, gc *v1alpha1.GroupChat) error {
 	if !controllerutil.ContainsFinalizer(gc, v1alpha1.Finalizer) {
 		return nil
 	}
 	if gc.Spec.DeletionPolicy == v1alpha1.DeletionRetain {
-		return c.release(ctx, gc)
+		return r.release(ctx, gc)
 	}
-	_, provider, err := c.provider(ctx, gc)
+	_, provider, err := r.provider(ctx, gc)
 	if err == nil {
-		err = c.remove(ctx, gc, provider)
+		err = r.remove(ctx, gc, provider)
 	}
 	var p *problem
 	switch {
 	case err == nil:
-		c.Events.Eventf(gc, nil, corev1.EventTypeNormal, v1alpha1.ReasonDissolved, "Dissolve",
+		r.Events.Eventf(gc, nil, corev1.EventTypeNormal, v1alpha1.ReasonDissolved, "Dissolve",
 			"The group was dissolved at ChatProvider %q.", gc.Spec.Provider)
-		return c.release(ctx, gc)
+		return r.release(ctx, gc)
 	case errors.As(err, &p) && p.reason == v1alpha1.ReasonProviderNotFound:
-		return c.abandon(ctx, gc)
+		return r.abandon(ctx, gc)
 	case errors.As(err, &p):
 		return &problem{v1alpha1.ReasonDissolveFailed, "The group could not be dissolved yet: " + p.message}
 	}
@@ -45,10 +45,10 @@ func (c *Controller) dissolve(ctx context.Context, gc *v1alpha1.GroupChat) error
 
 // remove deletes the group. One whose ID was never written down is found by its
 // key.
-func (c *Controller) remove(ctx context.Context, gc *v1alpha1.GroupChat, provider chat.Provider) error {
+func (r *Reconciler) remove(ctx context.Context, gc *v1alpha1.GroupChat, provider chat.Provider) error {
 	ids := []string{gc.Status.GroupID}
 	if gc.Status.GroupID == "" {
-		groups, err := provider.ListGroups(ctx, c.key(gc))
+		groups, err := provider.ListGroups(ctx, r.key(gc))
 		if err != nil {
 			return chatProblem(gc, err)
 		}
@@ -66,31 +66,39 @@ func (c *Controller) remove(ctx context.Context, gc *v1alpha1.GroupChat, provide
 }
 
 // abandon lets the resource go although its group may live on, and writes down
-// which: Sweeper removes it if a ChatProvider of this name comes back.
-func (c *Controller) abandon(ctx context.Context, gc *v1alpha1.GroupChat) error {
-	err := c.Live.Get(ctx, client.ObjectKey{Name: gc.Spec.Provider}, &v1alpha1.ChatProvider{})
+// which: Sweeper removes it if a ChatProvider of this name comes back. A group that
+// was made but never written down needs no record: nobody can have entered it, and
+// Sweeper removes such groups anyway.
+func (r *Reconciler) abandon(ctx context.Context, gc *v1alpha1.GroupChat) error {
+	err := r.Live.Get(ctx, client.ObjectKey{Name: gc.Spec.Provider}, &v1alpha1.ChatProvider{})
 	switch {
 	case err == nil: // the cache is behind
 		return &problem{v1alpha1.ReasonDissolveFailed, fmt.Sprintf("spec.provider: ChatProvider %q has just come back.", gc.Spec.Provider)}
 	case !apierrors.IsNotFound(err):
 		return fmt.Errorf("getting the ChatProvider: %w", err)
+	case gc.Status.GroupID == "":
+		return r.release(ctx, gc)
 	}
-	orphan := Orphan{UID: gc.UID, Provider: gc.Spec.Provider, GroupID: gc.Status.GroupID, Key: c.key(gc), ReleasedAt: c.Now().UTC()}
-	if err := c.Orphans.Record(ctx, orphan); err != nil {
+	orphan := Orphan{UID: gc.UID, Provider: gc.Spec.Provider, GroupID: gc.Status.GroupID, Key: r.key(gc), ReleasedAt: r.Now().UTC()}
+	where, err := fmt.Sprintf("recorded in the ConfigMap %s/%s", r.Orphans.Namespace, OrphansConfigMap), r.Orphans.Record(ctx, orphan)
+	switch {
+	case errors.Is(err, errOrphansFull): // must not block the namespace either
+		where = "not recorded: " + err.Error()
+	case err != nil:
 		return err
 	}
-	ctrl.LoggerFrom(ctx).Info("Released a GroupChat without dissolving its group", "provider", orphan.Provider, "groupID", orphan.GroupID, "key", orphan.Key)
-	c.Events.Eventf(gc, nil, corev1.EventTypeWarning, v1alpha1.ReasonReleasedWithoutOwner, "Release",
-		"ChatProvider %q is gone: the group %q was left where it is and recorded in the ConfigMap %s/%s.",
-		orphan.Provider, orphan.GroupID, c.Orphans.Namespace, OrphansConfigMap)
-	return c.release(ctx, gc)
+	ctrl.LoggerFrom(ctx).Info("Released a GroupChat without dissolving its group", "provider", orphan.Provider, "groupID", orphan.GroupID,
+		"key", orphan.Key, "record", where)
+	r.Events.Eventf(gc, nil, corev1.EventTypeWarning, v1alpha1.ReasonReleasedWithoutOwner, "Release",
+		"ChatProvider %q is gone: the group %s was left there and %s.", orphan.Provider, orphan.GroupID, where)
+	return r.release(ctx, gc)
 }
 
 // release removes the finalizer: nothing outside the cluster is ours any more.
-func (c *Controller) release(ctx context.Context, gc *v1alpha1.GroupChat) error {
+func (r *Reconciler) release(ctx context.Context, gc *v1alpha1.GroupChat) error {
 	stored := gc.DeepCopy()
 	controllerutil.RemoveFinalizer(gc, v1alpha1.Finalizer)
-	err := c.Client.Patch(ctx, gc, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
+	err := r.Client.Patch(ctx, gc, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("removing the finalizer: %w", err)
 	}

@@ -3,6 +3,7 @@ package groupchat
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,12 +18,15 @@ import (
 // JSON Orphan for each UID of a GroupChat.
 const OrphansConfigMap = "voiceroom-orphans"
 
+// errOrphansFull says that the ConfigMap takes no more (some 4,000 records).
+var errOrphansFull = errors.New("the ConfigMap " + OrphansConfigMap + " is full")
+
 // Orphan is a group whose GroupChat was let go because its ChatProvider was gone.
 type Orphan struct {
 	UID        types.UID `json:"-"` // of the GroupChat
 	Provider   string    `json:"provider"`
-	GroupID    string    `json:"groupID,omitempty"` // empty: it is not even known whether a group was made
-	Key        string    `json:"key"`               // that the group was made with
+	GroupID    string    `json:"groupID"`
+	Key        string    `json:"key"` // that the group was made with
 	ReleasedAt time.Time `json:"releasedAt"`
 }
 
@@ -34,7 +38,8 @@ type Orphans struct {
 	Namespace string
 }
 
-// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;create;patch,namespace=voiceroom-system
+// +kubebuilder:rbac:groups="",namespace=voiceroom-system,resources=configmaps,resourceNames=voiceroom-orphans,verbs=get;patch
+// +kubebuilder:rbac:groups="",namespace=voiceroom-system,resources=configmaps,verbs=create
 
 // Record adds o, or replaces the record with its UID.
 func (o *Orphans) Record(ctx context.Context, orphan Orphan) error {
@@ -49,7 +54,10 @@ func (o *Orphans) Record(ctx context.Context, orphan Orphan) error {
 		cm.Data = map[string]string{string(orphan.UID): text}
 		err = o.Client.Create(ctx, cm)
 	}
-	if err != nil {
+	switch {
+	case apierrors.IsInvalid(err), apierrors.IsRequestEntityTooLargeError(err):
+		return errOrphansFull
+	case err != nil:
 		return fmt.Errorf("recording an orphan: %w", err)
 	}
 	return nil

@@ -26,16 +26,16 @@ func (p *problem) Error() string { return p.reason + ": " + p.message }
 
 // provider returns the ChatProvider that the group lives at, opened, or a problem
 // that names the field.
-func (c *Controller) provider(ctx context.Context, gc *v1alpha1.GroupChat) (*v1alpha1.ChatProvider, chat.Provider, error) {
+func (r *Reconciler) provider(ctx context.Context, gc *v1alpha1.GroupChat) (*v1alpha1.ChatProvider, chat.Provider, error) {
 	cp := &v1alpha1.ChatProvider{}
-	err := c.Client.Get(ctx, client.ObjectKey{Name: gc.Spec.Provider}, cp)
+	err := r.Client.Get(ctx, client.ObjectKey{Name: gc.Spec.Provider}, cp)
 	if apierrors.IsNotFound(err) {
 		return nil, nil, &problem{v1alpha1.ReasonProviderNotFound, fmt.Sprintf("spec.provider: there is no ChatProvider %q.", gc.Spec.Provider)}
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("getting the ChatProvider: %w", err)
 	}
-	provider, err := c.Providers.Get(cp.Name)
+	provider, err := r.Providers.Get(cp.Name)
 	if err != nil {
 		return nil, nil, &problem{v1alpha1.ReasonProviderNotReady, notOpen(cp)}
 	}

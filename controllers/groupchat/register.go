@@ -21,8 +21,8 @@ import (
 // byProvider indexes GroupChats.
 const byProvider = "spec.provider"
 
-// Register adds the controller to mgr.
-func (c *Controller) Register(ctx context.Context, mgr ctrl.Manager) error {
+// SetupWithManager registers the controller and its index.
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.GroupChat{}, byProvider, func(o client.Object) []string {
 		return []string{o.(*v1alpha1.GroupChat).Spec.Provider}
 	})
@@ -32,10 +32,10 @@ func (c *Controller) Register(ctx context.Context, mgr ctrl.Manager) error {
 	err = ctrl.NewControllerManagedBy(mgr).
 		Named("groupchat").
 		For(&v1alpha1.GroupChat{}, builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, bound))).
-		Watches(&v1alpha1.ChatProvider{}, handler.EnqueueRequestsFromMapFunc(c.waiting), builder.WithPredicates(providerNews)).
+		Watches(&v1alpha1.ChatProvider{}, handler.EnqueueRequestsFromMapFunc(r.waiting), builder.WithPredicates(providerNews)).
 		Watches(&v1alpha1.VoiceRoom{}, handler.EnqueueRequestsFromMapFunc(groupOf), builder.WithPredicates(roomNews)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 16}). // each waits for the chat back end
-		Complete(reconcile.AsReconciler(c.Client, c))
+		Complete(reconcile.AsReconciler(r.Client, r))
 	if err != nil {
 		return fmt.Errorf("registering the GroupChat controller: %w", err)
 	}
@@ -44,9 +44,9 @@ func (c *Controller) Register(ctx context.Context, mgr ctrl.Manager) error {
 
 // waiting are the groups that a provider's news concern: all that are not as
 // they should be.
-func (c *Controller) waiting(ctx context.Context, o client.Object) []reconcile.Request {
+func (r *Reconciler) waiting(ctx context.Context, o client.Object) []reconcile.Request {
 	list := &v1alpha1.GroupChatList{}
-	if err := c.Client.List(ctx, list, client.MatchingFields{byProvider: o.GetName()}); err != nil {
+	if err := r.Client.List(ctx, list, client.MatchingFields{byProvider: o.GetName()}); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Listing the groups of a ChatProvider", "provider", o.GetName())
 		return nil
 	}

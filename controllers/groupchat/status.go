@@ -25,12 +25,12 @@ const (
 
 // conclude derives the Ready condition from what the steps ended with. Problems
 // are retried sooner or later; other errors are the work queue's.
-func (c *Controller) conclude(gc *v1alpha1.GroupChat, err error) (ctrl.Result, error) {
+func (r *Reconciler) conclude(gc *v1alpha1.GroupChat, err error) (ctrl.Result, error) {
 	var p *problem
 	if err != nil && !errors.As(err, &p) {
 		return ctrl.Result{}, err
 	}
-	ready := metav1.Condition{Type: v1alpha1.ConditionReady, ObservedGeneration: gc.Generation, LastTransitionTime: metav1.NewTime(c.Now())}
+	ready := metav1.Condition{Type: v1alpha1.ConditionReady, ObservedGeneration: gc.Generation, LastTransitionTime: metav1.NewTime(r.Now())}
 	switch {
 	case p != nil:
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, p.reason, p.message
@@ -42,7 +42,7 @@ func (c *Controller) conclude(gc *v1alpha1.GroupChat, err error) (ctrl.Result, e
 	meta.SetStatusCondition(&gc.Status.Conditions, ready)
 	switch {
 	case p != nil:
-		return ctrl.Result{RequeueAfter: c.patience(gc)}, nil
+		return ctrl.Result{RequeueAfter: r.patience(gc)}, nil
 	case gc.Status.BoundRoom != nil:
 		return ctrl.Result{RequeueAfter: countEvery}, nil
 	}
@@ -52,20 +52,20 @@ func (c *Controller) conclude(gc *v1alpha1.GroupChat, err error) (ctrl.Result, e
 // patience grows with the time that the group has not been ready: retries come
 // about twice as far apart each time. What can be watched (the ChatProvider, the
 // room) does not wait for it.
-func (c *Controller) patience(gc *v1alpha1.GroupChat) time.Duration {
+func (r *Reconciler) patience(gc *v1alpha1.GroupChat) time.Duration {
 	since := meta.FindStatusCondition(gc.Status.Conditions, v1alpha1.ConditionReady).LastTransitionTime
-	return min(max(c.Now().Sub(since.Time), retryFirst), retryMost)
+	return min(max(r.Now().Sub(since.Time), retryFirst), retryMost)
 }
 
 // writeAgainIn is how long a new number of members, and nothing else, must wait
 // for its turn to be written. 0: write now.
-func (c *Controller) writeAgainIn(stored, gc *v1alpha1.GroupChat) time.Duration {
+func (r *Reconciler) writeAgainIn(stored, gc *v1alpha1.GroupChat) time.Duration {
 	rest := *stored.Status.DeepCopy()
 	rest.Members = gc.Status.Members
 	if stored.Status.Members == gc.Status.Members || !equality.Semantic.DeepEqual(rest, gc.Status) {
 		return 0
 	}
-	return c.pace.wait(gc.UID, c.Now())
+	return r.pace.wait(gc.UID, r.Now())
 }
 
 // pace remembers which groups' status was written within the last second. Safe

@@ -47,8 +47,8 @@ type Minter interface {
 // compares with the pod before it calls the room full. Errors are *admission.Error.
 type Count func(ctx context.Context, vr *v1alpha1.VoiceRoom) error
 
-// Controller reconciles JoinRequest. All fields are required.
-type Controller struct {
+// Reconciler reconciles JoinRequest. All fields are required.
+type Reconciler struct {
 	Client client.Client
 	Rooms  Rooms
 	Minter Minter
@@ -62,17 +62,17 @@ type Controller struct {
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=create;patch
 
 // Reconcile implements reconcile.ObjectReconciler.
-func (c *Controller) Reconcile(ctx context.Context, jr *v1alpha1.JoinRequest) (ctrl.Result, error) {
+func (r *Reconciler) Reconcile(ctx context.Context, jr *v1alpha1.JoinRequest) (ctrl.Result, error) {
 	if !jr.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil // nothing of ours lies outside the cluster
 	}
 	stored := jr.DeepCopy()
-	result, err := c.advance(ctx, jr)
+	result, err := r.advance(ctx, jr)
 	if err != nil || equality.Semantic.DeepEqual(stored.Status, jr.Status) {
 		return result, err
 	}
 	// Optimistic: a stale cache must not turn a finished request back.
-	err = c.Client.Status().Patch(ctx, jr, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
+	err = r.Client.Status().Patch(ctx, jr, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
 	switch {
 	case apierrors.IsConflict(err):
 		return ctrl.Result{RequeueAfter: time.Second}, nil
@@ -83,48 +83,48 @@ func (c *Controller) Reconcile(ctx context.Context, jr *v1alpha1.JoinRequest) (c
 }
 
 // advance takes the request one step further.
-func (c *Controller) advance(ctx context.Context, jr *v1alpha1.JoinRequest) (ctrl.Result, error) {
+func (r *Reconciler) advance(ctx context.Context, jr *v1alpha1.JoinRequest) (ctrl.Result, error) {
 	switch jr.Status.Phase {
 	case v1alpha1.JoinDenied, v1alpha1.JoinJoined, v1alpha1.JoinExpired:
-		return c.remove(ctx, jr)
+		return r.remove(ctx, jr)
 	case v1alpha1.JoinGranted:
-		return c.follow(ctx, jr)
+		return r.follow(ctx, jr)
 	}
-	return c.answer(ctx, jr)
+	return r.answer(ctx, jr)
 }
 
 // answer grants or denies, or waits for the room.
-func (c *Controller) answer(ctx context.Context, jr *v1alpha1.JoinRequest) (ctrl.Result, error) {
-	vr, err := c.room(ctx, jr)
+func (r *Reconciler) answer(ctx context.Context, jr *v1alpha1.JoinRequest) (ctrl.Result, error) {
+	vr, err := r.room(ctx, jr)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	var state *room.State
 	if vr != nil {
-		state = c.Rooms.Replica(vr.UID).State
+		state = r.Rooms.Replica(vr.UID).State
 	}
 	v := decide(jr, vr, state)
 	if v.phase == v1alpha1.JoinGranted {
-		if err := c.Count(ctx, vr); err != nil {
+		if err := r.Count(ctx, vr); err != nil {
 			v = notCounted(err, vr)
 		}
 	}
-	waited := c.Now().Sub(jr.CreationTimestamp.Time)
+	waited := r.Now().Sub(jr.CreationTimestamp.Time)
 	switch {
 	case v.phase == v1alpha1.JoinGranted:
-		return c.grant(ctx, jr, vr)
+		return r.grant(ctx, jr, vr)
 	case v.phase == v1alpha1.JoinPending && waited >= patience:
-		c.finish(jr, verdict{v1alpha1.JoinExpired, v.code, v.message})
+		r.finish(jr, verdict{v1alpha1.JoinExpired, v.code, v.message})
 	case v.phase == v1alpha1.JoinPending:
-		c.set(jr, v)
+		r.set(jr, v)
 		if v.code == admission.ChatUnavailable {
 			return ctrl.Result{RequeueAfter: retryEvery}, nil
 		}
 		return ctrl.Result{RequeueAfter: patience - waited}, nil
 	default:
-		c.finish(jr, v)
+		r.finish(jr, v)
 	}
-	return c.remove(ctx, jr)
+	return r.remove(ctx, jr)
 }
 
 // notCounted is the verdict when the group's members could not be counted, or
@@ -144,30 +144,30 @@ func notCounted(err error, vr *v1alpha1.VoiceRoom) verdict {
 }
 
 // follow waits until the user came, or the ticket ran out.
-func (c *Controller) follow(ctx context.Context, jr *v1alpha1.JoinRequest) (ctrl.Result, error) {
-	vr, err := c.room(ctx, jr)
+func (r *Reconciler) follow(ctx context.Context, jr *v1alpha1.JoinRequest) (ctrl.Result, error) {
+	vr, err := r.room(ctx, jr)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	left := time.Duration(0)
 	if jr.Status.ExpiresAt != nil {
-		left = jr.Status.ExpiresAt.Sub(c.Now())
+		left = jr.Status.ExpiresAt.Sub(r.Now())
 	}
 	switch {
 	case vr == nil, vr.Status.Phase == v1alpha1.RoomClosed, newer(vr, jr):
-		c.finish(jr, verdict{v1alpha1.JoinExpired, room.RoomClosed, "The room ended before the user came."})
-	case c.entered(vr, jr.Spec.User):
-		c.finish(jr, verdict{v1alpha1.JoinJoined, "", "The user is in the room."})
+		r.finish(jr, verdict{v1alpha1.JoinExpired, room.RoomClosed, "The room ended before the user came."})
+	case r.entered(vr, jr.Spec.User):
+		r.finish(jr, verdict{v1alpha1.JoinJoined, "", "The user is in the room."})
 	case left <= 0:
-		c.finish(jr, verdict{v1alpha1.JoinExpired, room.Expired, "The ticket was not used in time."})
+		r.finish(jr, verdict{v1alpha1.JoinExpired, room.Expired, "The ticket was not used in time."})
 	default:
 		return ctrl.Result{RequeueAfter: min(left, followEvery)}, nil
 	}
-	return c.remove(ctx, jr)
+	return r.remove(ctx, jr)
 }
 
-func (c *Controller) entered(vr *v1alpha1.VoiceRoom, subject string) bool {
-	state := c.Rooms.Replica(vr.UID).State
+func (r *Reconciler) entered(vr *v1alpha1.VoiceRoom, subject string) bool {
+	state := r.Rooms.Replica(vr.UID).State
 	if state == nil {
 		return false
 	}
@@ -176,15 +176,15 @@ func (c *Controller) entered(vr *v1alpha1.VoiceRoom, subject string) bool {
 }
 
 // remove deletes a finished request once its time is over.
-func (c *Controller) remove(ctx context.Context, jr *v1alpha1.JoinRequest) (ctrl.Result, error) {
+func (r *Reconciler) remove(ctx context.Context, jr *v1alpha1.JoinRequest) (ctrl.Result, error) {
 	if jr.Spec.TTLSecondsAfterFinished == nil || jr.Status.FinishedAt == nil {
 		return ctrl.Result{}, nil
 	}
-	left := jr.Status.FinishedAt.Add(time.Duration(*jr.Spec.TTLSecondsAfterFinished) * time.Second).Sub(c.Now())
+	left := jr.Status.FinishedAt.Add(time.Duration(*jr.Spec.TTLSecondsAfterFinished) * time.Second).Sub(r.Now())
 	if left > 0 {
 		return ctrl.Result{RequeueAfter: left}, nil
 	}
-	err := c.Client.Delete(ctx, jr, client.Preconditions{UID: &jr.UID})
+	err := r.Client.Delete(ctx, jr, client.Preconditions{UID: &jr.UID})
 	if client.IgnoreNotFound(err) != nil {
 		return ctrl.Result{}, fmt.Errorf("deleting a finished request: %w", err)
 	}
@@ -192,9 +192,9 @@ func (c *Controller) remove(ctx context.Context, jr *v1alpha1.JoinRequest) (ctrl
 }
 
 // room returns the room that is asked for, or nil if there is none.
-func (c *Controller) room(ctx context.Context, jr *v1alpha1.JoinRequest) (*v1alpha1.VoiceRoom, error) {
+func (r *Reconciler) room(ctx context.Context, jr *v1alpha1.JoinRequest) (*v1alpha1.VoiceRoom, error) {
 	vr := &v1alpha1.VoiceRoom{}
-	err := c.Client.Get(ctx, client.ObjectKey{Namespace: jr.Namespace, Name: jr.Spec.Room.Name}, vr)
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: jr.Namespace, Name: jr.Spec.Room.Name}, vr)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil
@@ -204,4 +204,4 @@ func (c *Controller) room(ctx context.Context, jr *v1alpha1.JoinRequest) (*v1alp
 	return vr, nil
 }
 
-var _ reconcile.ObjectReconciler[*v1alpha1.JoinRequest] = (*Controller)(nil)
+var _ reconcile.ObjectReconciler[*v1alpha1.JoinRequest] = (*Reconciler)(nil)

@@ -19,8 +19,8 @@ import (
 // byRoom indexes JoinRequests.
 const byRoom = "spec.room.name"
 
-// Register adds the controller to mgr.
-func (c *Controller) Register(ctx context.Context, mgr ctrl.Manager) error {
+// SetupWithManager registers the controller and its index.
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.JoinRequest{}, byRoom, func(o client.Object) []string {
 		return []string{o.(*v1alpha1.JoinRequest).Spec.Room.Name}
 	})
@@ -30,9 +30,9 @@ func (c *Controller) Register(ctx context.Context, mgr ctrl.Manager) error {
 	err = ctrl.NewControllerManagedBy(mgr).
 		Named("joinrequest").
 		For(&v1alpha1.JoinRequest{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.VoiceRoom{}, handler.EnqueueRequestsFromMapFunc(c.waiting), builder.WithPredicates(roomNews)).
+		Watches(&v1alpha1.VoiceRoom{}, handler.EnqueueRequestsFromMapFunc(r.waiting), builder.WithPredicates(roomNews)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 8}). // each may wait for the chat back end
-		Complete(reconcile.AsReconciler(c.Client, c))
+		Complete(reconcile.AsReconciler(r.Client, r))
 	if err != nil {
 		return fmt.Errorf("registering the JoinRequest controller: %w", err)
 	}
@@ -40,9 +40,9 @@ func (c *Controller) Register(ctx context.Context, mgr ctrl.Manager) error {
 }
 
 // waiting are the requests that a room's news concern: all that are not finished.
-func (c *Controller) waiting(ctx context.Context, o client.Object) []reconcile.Request {
+func (r *Reconciler) waiting(ctx context.Context, o client.Object) []reconcile.Request {
 	list := &v1alpha1.JoinRequestList{}
-	err := c.Client.List(ctx, list, client.InNamespace(o.GetNamespace()), client.MatchingFields{byRoom: o.GetName()})
+	err := r.Client.List(ctx, list, client.InNamespace(o.GetNamespace()), client.MatchingFields{byRoom: o.GetName()})
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Listing the requests for a VoiceRoom", "room", o.GetName())
 		return nil

@@ -21,21 +21,21 @@ const fieldOwner = client.FieldOwner("voiceroom-joinrequest")
 
 // grant mints a ticket into the request's Secret. Cut short before the status is
 // written, it is repeated and the Secret holds the newer ticket, which is as good.
-func (c *Controller) grant(ctx context.Context, jr *v1alpha1.JoinRequest, vr *v1alpha1.VoiceRoom) (ctrl.Result, error) {
+func (r *Reconciler) grant(ctx context.Context, jr *v1alpha1.JoinRequest, vr *v1alpha1.VoiceRoom) (ctrl.Result, error) {
 	// Whole seconds, as both the token and the status carry it.
-	expires := c.Now().Add(time.Duration(jr.Spec.TicketSeconds) * time.Second).Truncate(time.Second)
-	ticket, err := c.Minter.Ticket(token.Ticket{
+	expires := r.Now().Add(time.Duration(jr.Spec.TicketSeconds) * time.Second).Truncate(time.Second)
+	ticket, err := r.Minter.Ticket(token.Ticket{
 		Purpose: token.PurposeJoin, Subject: jr.Spec.User, Name: jr.Spec.DisplayName,
 		Room: vr.Namespace + "/" + vr.Name, RoomUID: string(vr.UID), Role: string(roleOf(jr.Spec.Role)), ExpiresAt: expires,
 	})
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if err := c.Client.Apply(ctx, ticketSecret(jr, ticket), fieldOwner, client.ForceOwnership); err != nil {
+	if err := r.Client.Apply(ctx, ticketSecret(jr, ticket), fieldOwner, client.ForceOwnership); err != nil {
 		return ctrl.Result{}, fmt.Errorf("applying the ticket's Secret: %w", err)
 	}
 	jr.Status.TicketSecret, jr.Status.ExpiresAt = secretName(jr), &metav1.Time{Time: expires}
-	c.set(jr, verdict{v1alpha1.JoinGranted, "", fmt.Sprintf("The ticket is in the Secret %s.", secretName(jr))})
+	r.set(jr, verdict{v1alpha1.JoinGranted, "", fmt.Sprintf("The ticket is in the Secret %s.", secretName(jr))})
 	return ctrl.Result{RequeueAfter: followEvery}, nil
 }
 
@@ -60,19 +60,19 @@ func newer(vr *v1alpha1.VoiceRoom, jr *v1alpha1.JoinRequest) bool {
 }
 
 // finish is set for the phases that are final.
-func (c *Controller) finish(jr *v1alpha1.JoinRequest, v verdict) {
-	now := metav1.NewTime(c.Now())
+func (r *Reconciler) finish(jr *v1alpha1.JoinRequest, v verdict) {
+	now := metav1.NewTime(r.Now())
 	jr.Status.FinishedAt = &now
-	c.set(jr, v)
+	r.set(jr, v)
 }
 
 // set writes the verdict into the status. Ready means that the ticket can be, or
 // was, used.
-func (c *Controller) set(jr *v1alpha1.JoinRequest, v verdict) {
+func (r *Reconciler) set(jr *v1alpha1.JoinRequest, v verdict) {
 	jr.Status.Phase, jr.Status.Reason = v.phase, string(v.code)
 	ready := metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Message: v.message,
-		ObservedGeneration: jr.Generation, LastTransitionTime: metav1.NewTime(c.Now()),
+		ObservedGeneration: jr.Generation, LastTransitionTime: metav1.NewTime(r.Now()),
 	}
 	switch v.phase {
 	case v1alpha1.JoinGranted, v1alpha1.JoinJoined:
