@@ -33,6 +33,7 @@ func (w *world) enter(credential, name string) *bot.Bot {
 
 // The flow of CN111343079B, claim 1, over HTTP: steps 3 to 9.
 func TestFlow(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 3, MaxMics: 2}, nil)
 
 	bobTicket, bobSubject := w.guest("Bob")
@@ -83,6 +84,7 @@ func TestFlow(t *testing.T) {
 }
 
 func TestFailedFeedbackFreesThePlace(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 2, MaxMics: 1}, nil)
 	w.enter(w.hostTicket(), "Ann")
 	ticket, subject := w.guest("Bob")
@@ -103,6 +105,7 @@ func TestFailedFeedbackFreesThePlace(t *testing.T) {
 // A room moves to another pod; whoever was in it comes back with the token it has,
 // without chat, and nobody else does.
 func TestResumeAfterFailOver(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 2, MaxMics: 1}, nil)
 	ann := w.enter(w.hostTicket(), "Ann")
 	before := w.state()
@@ -133,6 +136,7 @@ func TestResumeAfterFailOver(t *testing.T) {
 // The operator is away: the gateway itself renews the pod's lease, having read the
 // epoch from the API server.
 func TestThaw(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 4, MaxMics: 1}, nil)
 	w.join(w.hostTicket(), "") // nobody else has renewed anything
 	renewed := w.metric("voiceroom_gateway_leases_renewed_total")
@@ -142,6 +146,7 @@ func TestThaw(t *testing.T) {
 }
 
 func TestNoThawForAnEpochThatIsOver(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 4, MaxMics: 1}, nil)
 	behind := lagging{Reader: cached, vr: w.vr.DeepCopy()}
 	w.startGateway(func(c *gateway.Config) { c.Cluster.Cached = behind })
@@ -171,6 +176,7 @@ func (l lagging) Get(ctx context.Context, key client.ObjectKey, o client.Object,
 
 // A guest who asks in a loop cannot fill the room.
 func TestGuestsCannotFillTheRoom(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 20, MaxMics: 1}, nil)
 	w.enter(w.hostTicket(), "Ann")
 	var refused int
@@ -196,6 +202,7 @@ func TestGuestsCannotFillTheRoom(t *testing.T) {
 }
 
 func TestGuestsAreSlowedDown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 2, MaxMics: 1}, func(c *gateway.Config) {
 		c.Guests.Burst, c.Guests.PerSecond = 3, 0.0001
 	})
@@ -212,6 +219,7 @@ func TestGuestsAreSlowedDown(t *testing.T) {
 }
 
 func TestInvites(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 5, MaxMics: 1, Access: v1alpha1.AccessInviteOnly}, nil)
 	ann := w.enter(w.hostTicket(), "Ann")
 	ticket, _ := w.guest("Bob")
@@ -251,6 +259,7 @@ func TestInvites(t *testing.T) {
 }
 
 func TestSleepingRoomIsWoken(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 5, MaxMics: 1, Access: v1alpha1.AccessInviteOnly}, nil)
 	w.status(func(s *v1alpha1.VoiceRoomStatus) { s.Phase, s.Media = v1alpha1.RoomAsleep, nil })
 	ticket, _ := w.guest("Bob")
@@ -276,6 +285,7 @@ func (w *world) woken() bool {
 }
 
 func TestRoomsThatCannotBeJoined(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 5, MaxMics: 1}, nil)
 	for _, test := range []struct {
 		name   string

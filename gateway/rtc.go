@@ -26,13 +26,13 @@ func (g *Gateway) offer(w http.ResponseWriter, r *http.Request) error {
 	if !token.IsTicket(credential) && !token.IsRoom(credential) {
 		return refuse(http.StatusUnauthorized, mediaapi.Unauthenticated, "this takes a room token or a ticket")
 	}
+	sdp, err := io.ReadAll(r.Body) // before a place is taken for it
+	if err != nil {
+		return bodyError(err)
+	}
 	p, roomToken, session, inline, err := g.opening(r, credential)
 	if err != nil {
 		return err
-	}
-	sdp, err := io.ReadAll(r.Body)
-	if err != nil {
-		return bodyError(err)
 	}
 	answer, err := p.pod.Signal(r.Context(), mediaapi.SignalRequest{Epoch: p.Epoch, Token: roomToken, Offer: string(sdp)})
 	if err != nil {

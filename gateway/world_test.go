@@ -158,6 +158,7 @@ type world struct {
 	minter  *token.Minter
 	chat    *nats.Provider
 	gateway *gateway.Gateway
+	dialers []*mediaapi.Dialer
 	url     string
 	config  gateway.Config
 
@@ -195,6 +196,7 @@ func (w *world) startGateway(changes func(*gateway.Config)) {
 	}
 	dialer := mediaapi.NewDialer(token.CallerGateway, token.NewMinter(func() *token.Ring { return w.keys.gateway }, time.Now, nil),
 		func() *x509.CertPool { return w.roots }, time.Now)
+	w.dialers = append(w.dialers, dialer)
 	w.config = gateway.Config{
 		Cluster: gateway.Cluster{Cached: cached, Live: direct, Writer: direct},
 		Credentials: gateway.Credentials{
@@ -223,7 +225,6 @@ func (w *world) startGateway(changes func(*gateway.Config)) {
 	w.t.Cleanup(func() {
 		w.gateway.Drain()
 		server.Close()
-		dialer.Close()
 		if err := w.gateway.Wait(context.Background()); err != nil {
 			w.t.Error(err)
 		}
@@ -255,7 +256,7 @@ func (w *world) claim(epoch uint64, seed *room.State) {
 	endpoint := w.startPod(uid)
 	dialer := mediaapi.NewDialer(token.CallerOperator, token.NewMinter(func() *token.Ring { return w.keys.operator }, time.Now, nil),
 		func() *x509.CertPool { return w.roots }, time.Now)
-	w.t.Cleanup(dialer.Close)
+	w.dialers = append(w.dialers, dialer)
 	w.pod = dialer.Pod(endpoint, uid)
 	s := w.vr.Spec
 	_, err := w.pod.Put(w.t.Context(), mediaapi.PutRequest{
@@ -303,7 +304,13 @@ func (w *world) startPod(uid string) (endpoint string) {
 			w.t.Error(err)
 		}
 	})
-	w.t.Cleanup(func() { cancel(); running.Wait() })
+	w.t.Cleanup(func() {
+		for _, d := range w.dialers { // a pod that stops waits for its callers
+			d.Close()
+		}
+		cancel()
+		running.Wait()
+	})
 	return server.ControlAddr()
 }
 
