@@ -156,7 +156,6 @@ func (s *Stack) build(ctx context.Context) error {
 	s.opts.Progress("building the commands")
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", s.Dir+"/bin/", "./cmd/...")
 	cmd.Dir = s.opts.Root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the commands: %w\n%s", err, out)
 	}
