@@ -219,7 +219,15 @@ func (a *api) watch(w http.ResponseWriter, h *http.Request) {
 		return
 	}
 	defer a.keeper.call(func() { a.keeper.unwatch(stream) })
+	a.stream(w, h, stream)
+}
+
+func (a *api) stream(w http.ResponseWriter, h *http.Request, stream *watcher) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
+	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil { // the server's is for requests that end
+		a.fail(w, h, err)
+		return
+	}
 	pulse := time.NewTicker(mediaapi.Heartbeat)
 	defer pulse.Stop()
 	for ended := false; ; {

@@ -16,9 +16,8 @@ func TestTwoClientsHearEachOther(t *testing.T) {
 	if s := p.put(); s.Phase != room.Prepared {
 		t.Errorf("a new room is %s", s.Phase)
 	}
-	if _, err := p.gateway.Reserve(t.Context(), mediaapi.ReserveRequest{Epoch: 1, Reserve: room.Reserve{Subject: "key:shop:bob", Session: "b"}}); true {
-		wantCode(t, err, room.NotOpenYet)
-	}
+	_, err := p.gateway.Reserve(t.Context(), mediaapi.ReserveRequest{Epoch: 1, Reserve: room.Reserve{Subject: "key:shop:bob", Session: "b"}})
+	wantCode(t, err, room.NotOpenYet)
 	ann := p.associate(owner, voice)
 	if s := p.state(); s.Phase != room.Opened || s.ActivatedAt != nil {
 		t.Errorf("after the owner's association the room is %s, activated %v", s.Phase, s.ActivatedAt)

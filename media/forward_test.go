@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -128,7 +129,7 @@ func TestRevokedWhilePacketsRace(t *testing.T) {
 			f.resend(ann, 0, []uint16{seq << 6, seq})
 		}
 		for forwarded.Load() < before+100 {
-			time.Sleep(time.Microsecond)
+			runtime.Gosched()
 		}
 		close(stop)
 		done.Wait()
@@ -225,6 +226,17 @@ func TestForwardDoesNotAllocate(t *testing.T) {
 	k.next(f)
 	if n := testing.AllocsPerRun(100, func() { k.next(f) }); n != 0 {
 		t.Errorf("%v allocations per packet", n)
+	}
+}
+
+func TestPercentile75(t *testing.T) {
+	for _, test := range []struct {
+		values []float64
+		want   float64
+	}{{[]float64{0.5}, 0.5}, {[]float64{0.2, 0.1}, 0.2}, {[]float64{4, 1, 3, 2}, 3}, {[]float64{5, 4, 3, 2, 1}, 4}} {
+		if got := percentile75(test.values); got != test.want {
+			t.Errorf("%v: got %v, want %v", test.values, got, test.want)
+		}
 	}
 }
 

@@ -156,13 +156,18 @@ func (k *keeper) shareLoss() {
 	if len(losses) == 0 {
 		return
 	}
-	slices.Sort(losses)
-	p75 := losses[len(losses)*3/4]
+	p75 := percentile75(losses)
 	for _, m := range k.room.View().Mics {
 		if s := k.members[m.Member]; s != nil {
 			s.conn.SetListenerLoss(p75)
 		}
 	}
+}
+
+// percentile75 is the nearest rank; it sorts values, of which there is at least one.
+func percentile75(values []float64) float64 {
+	slices.Sort(values)
+	return values[(3*len(values)+3)/4-1]
 }
 
 // send queues one message for a client.

@@ -2,7 +2,9 @@ package media_test
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -41,6 +43,10 @@ func TestTokensThatOpenNothing(t *testing.T) {
 	parts := strings.Split(mint(p.tokens, good), ".")
 	none := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"vr-room+jwt"}`)) + "." + parts[1] + "."
 
+	caller, err := p.gatewayKey.Caller(token.Caller{Name: token.CallerGateway, PodUID: podUID})
+	if err != nil {
+		t.Fatal(err)
+	}
 	offer := string(transporttest.New(t, voice).Offer())
 	before := p.state()
 	tests := []struct {
@@ -65,11 +71,11 @@ func TestTokensThatOpenNothing(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := p.gateway.Signal(t.Context(), mediaapi.SignalRequest{Epoch: test.epoch, Token: test.token, Offer: offer})
-			wantCode(t, err, test.want)
-			if test.want != room.UnknownSession && mediaapi.Status(test.want) != test.status {
-				t.Errorf("status %d, want %d", mediaapi.Status(test.want), test.status)
+			body, err := json.Marshal(mediaapi.SignalRequest{Epoch: test.epoch, Token: test.token, Offer: offer})
+			if err != nil {
+				t.Fatal(err)
 			}
+			p.wantProblem(http.MethodPost, "/v1/room/sessions", "Bearer "+caller, string(body), test.status, test.want)
 		})
 	}
 	if diff := cmp.Diff(before, p.state()); diff != "" {
@@ -152,14 +158,13 @@ func TestFingerprintMismatch(t *testing.T) {
 func TestNeverConnecting(t *testing.T) {
 	p := newPod(t, func(c *media.Config) { c.AssociateTimeout = time.Millisecond })
 	p.put()
-	f := p.follow(1)
 	for i := range 5 {
 		_, bearer := p.reserve(owner, fmt.Sprint("try", i))
 		if _, err := p.gateway.Signal(t.Context(), mediaapi.SignalRequest{Epoch: 1, Token: bearer, Offer: string(transporttest.New(t, voice).Offer())}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	f.until(t, "the place is released", func(s *room.State) bool { return len(s.Members) == 0 })
+	eventually(t, "the place is released", func() bool { return len(p.state().Members) == 0 })
 	if got := p.metric("sessions"); got != 0 {
 		t.Errorf("%d sessions are left", got)
 	}

@@ -9,8 +9,6 @@ import (
 	"io"
 	"net/http"
 	"time"
-
-	"voiceroom.dev/voiceroom/room"
 )
 
 // Heartbeat is how often a watch sends a frame at least.
@@ -26,25 +24,27 @@ var errSilent = errors.New("the watch went silent")
 // returns ErrUnreachable when the pod was lost. Epoch 0 watches whatever epoch
 // the room has. fn owns the frames; while it takes its time frames queue, and a watcher
 // that falls far behind is sent a snapshot in place of the events it missed.
-func (c *Client) Watch(ctx context.Context, epoch uint64, fn func(Frame) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	alarm := time.AfterFunc(silence, func() { cancel(errSilent) })
+func (c *Client) Watch(parent context.Context, epoch uint64, fn func(Frame) error) error {
+	ctx, cancel := context.WithCancel(parent)
+	defer cancel()
+	alarm := time.AfterFunc(silence, cancel)
 	defer alarm.Stop()
 
-	path := "/v1/room/watch?" + epochQuery(epoch)
 	lost := func(err error) error {
-		if errors.Is(context.Cause(ctx), errSilent) {
-			return fmt.Errorf("watching media pod %s: %w: %w", c.endpoint, ErrUnreachable, errSilent)
+		switch {
+		case parent.Err() != nil:
+			return fmt.Errorf("watching media pod %s: %w", c.endpoint, parent.Err())
+		case ctx.Err() != nil:
+			err = errSilent
 		}
-		return c.unreachable(ctx, http.MethodGet, path, err)
+		return fmt.Errorf("watching media pod %s: %w: %w", c.endpoint, ErrUnreachable, err)
 	}
-	resp, err := c.send(ctx, http.MethodGet, path, nil)
-	if err != nil {
-		if refusal := (*room.Error)(nil); errors.As(err, &refusal) {
-			return err
-		}
+	resp, err := c.send(ctx, http.MethodGet, "/v1/room/watch?"+epochQuery(epoch), nil)
+	switch {
+	case err != nil && ctx.Err() != nil:
 		return lost(err)
+	case err != nil:
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	lines := bufio.NewScanner(resp.Body)
