@@ -35,7 +35,7 @@ func (r *Reconciler) ensureCertificate(ctx context.Context, pool *v1alpha1.Media
 	}
 	var have corev1.Secret
 	key := client.ObjectKey{Namespace: r.Namespace, Name: tlsSecretName(pool.Name)}
-	if err := r.Client.Get(ctx, key, &have); client.IgnoreNotFound(err) != nil {
+	if err := r.Client.Get(ctx, key, &have, client.DisableReadYourWritesConsistency); client.IgnoreNotFound(err) != nil {
 		return 0, fmt.Errorf("getting Secret %s: %w", key, err)
 	}
 	expires := authority.Expiry(have.Data[corev1.TLSCertKey], have.Data[corev1.TLSPrivateKeyKey], mediaapi.ServerName, now)
