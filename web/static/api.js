@@ -109,12 +109,13 @@ export class Api {
 
   /**
    * @param {Grant} grant
-   * @param {number} before  only messages with a smaller seq; 0 is the newest
+   * @param {number} before  only messages with a smaller seq; 0: the newest
+   * @param {number} limit
    * @param {AbortSignal} [signal]
-   * @returns {Promise<{messages: Message[] | null}>}
+   * @returns {Promise<{messages: Message[]}>} ascending
    */
-  history(grant, before, signal) {
-    const query = before > 0 ? `?before=${before}&limit=50` : "?limit=50";
+  history(grant, before, limit, signal) {
+    const query = `?limit=${limit}${before > 0 ? `&before=${before}` : ""}`;
     return this.#json("GET", `${this.room}/messages${query}`, grant.token, undefined, signal);
   }
 

@@ -11,6 +11,7 @@ import { sleep } from "./sleep.js";
  */
 
 const kept = 500; // messages
+const page = 50; // messages of one request
 
 /**
  * Adds messages to those that are known: each once, in the order of seq.
@@ -79,9 +80,9 @@ export class Chat {
    */
   async #catchUp(grant, signal) {
     const first = this.messages.length === 0;
-    const { messages } = await this.#api.history(grant, 0, signal);
-    if (first) this.earlier = (messages?.length ?? 0) > 0;
-    this.#add(messages ?? []);
+    const { messages } = await this.#api.history(grant, 0, page, signal);
+    if (first) this.earlier = messages.length === page;
+    this.#add(messages);
   }
 
   /**
@@ -98,9 +99,9 @@ export class Chat {
    * @param {Grant} grant
    */
   async loadEarlier(grant) {
-    const { messages } = await this.#api.history(grant, this.messages[0]?.seq ?? 0);
-    this.earlier = (messages?.length ?? 0) > 0 && this.messages.length < kept;
-    this.#add(messages ?? []);
+    const { messages } = await this.#api.history(grant, this.messages[0]?.seq ?? 0, page);
+    this.earlier = messages.length === page && this.messages.length + page <= kept;
+    this.#add(messages);
   }
 
   /** @param {Message[]} messages */
