@@ -281,6 +281,40 @@ func TestSlowWatcher(t *testing.T) {
 	}
 }
 
+// Where a snapshot is too large for a client, those who only listen are left out.
+func TestShortSnapshot(t *testing.T) {
+	k := newTestKeeper(t)
+	k.room = room.New(room.ID{UID: "r"}, 2, room.Spec{Owner: "ann", MaxMembers: 9, MaxMics: 2}, &room.State{Epoch: 1,
+		Members: []room.Member{
+			{ID: 1, Subject: "ann", Role: room.Host, Status: room.Entered},
+			{ID: 2, Subject: "bob", Role: room.Speaker, Status: room.Entered},
+			{ID: 3, Subject: "cy", Role: room.Speaker, Status: room.Entered},
+			{ID: 4, Subject: "dee", Role: room.CoHost, Status: room.Entered},
+		},
+		Mics: []room.Mic{{Index: 0, Member: 2, Grant: 1}}}, time.Now())
+	for _, subject := range []string{"ann", "bob", "cy", "dee"} { // they come back
+		if _, err := k.do(room.Control, room.Reserve{Subject: subject, Session: subject}); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []room.Command{room.Open{Session: subject}, room.Associate{Session: subject}, room.Enter{Session: subject}} {
+			if _, err := k.do(room.Control, c); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var got snapshot
+	if err := json.Unmarshal(shortSnapshot(k.room), &got); err != nil {
+		t.Fatal(err)
+	}
+	var ids []uint32
+	for _, m := range got.State.Members {
+		ids = append(ids, m.ID)
+	}
+	if !slices.Equal(ids, []uint32{1, 2, 4}) || got.Omitted != 1 {
+		t.Errorf("members %v, %d omitted", ids, got.Omitted)
+	}
+}
+
 // Events go out in messages of bounded size, in order.
 func TestBatches(t *testing.T) {
 	var p publisher

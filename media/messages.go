@@ -20,6 +20,9 @@ type (
 	snapshot struct {
 		Type  string      `json:"type"`
 		State *room.State `json:"state"`
+		// Omitted is how many members are left out because the client takes no message
+		// of that size: they have no microphone, no raised hand and command nobody.
+		Omitted int `json:"omitted,omitempty"`
 	}
 
 	eventBatch struct {

@@ -26,10 +26,10 @@ const (
 
 // publisher gathers what clients are to be told. It is the keeper's.
 type publisher struct {
-	pending  []room.Event // public, since the last beat
-	snapshot []byte       // the message, as of seq; nil: none made
-	seq      uint64
-	epoch    uint64
+	pending []room.Event // public, since the last beat
+	whole   []byte       // the snapshot as of seq; nil: none made
+	epoch   uint64
+	seq     uint64
 }
 
 func (p *publisher) add(events []room.Event) {
@@ -51,10 +51,21 @@ func (p *publisher) takeBatches() [][]byte {
 // snapshotOf returns the snapshot message of the room now.
 func (p *publisher) snapshotOf(r *room.Room) []byte {
 	s := r.View()
-	if p.snapshot == nil || p.seq != s.Seq || p.epoch != s.Epoch {
-		p.snapshot, p.seq, p.epoch = marshal(snapshot{Type: "snapshot", State: s.Public()}), s.Seq, s.Epoch
+	if p.whole == nil || p.seq != s.Seq || p.epoch != s.Epoch {
+		p.whole, p.seq, p.epoch = marshal(snapshot{Type: "snapshot", State: s.Public()}), s.Seq, s.Epoch
 	}
-	return p.snapshot
+	return p.whole
+}
+
+// shortSnapshot returns the snapshot without the members that only listen.
+func shortSnapshot(r *room.Room) []byte {
+	s := r.View().Public()
+	all := len(s.Members)
+	s.Members = slices.DeleteFunc(s.Members, func(m room.Member) bool {
+		speaks := slices.ContainsFunc(s.Mics, func(mic room.Mic) bool { return mic.Member == m.ID })
+		return !speaks && m.HandAt == nil && m.Role != room.Host && m.Role != room.CoHost
+	})
+	return marshal(snapshot{Type: "snapshot", State: s, Omitted: all - len(s.Members)})
 }
 
 // onBeat does everything periodic.
@@ -119,7 +130,14 @@ func (k *keeper) publishTo(s *session, batches [][]byte) {
 
 // sendSnapshot tries to bring a client up to date.
 func (k *keeper) sendSnapshot(s *session) {
-	s.stale = s.conn.Buffered() > caughtUp || errors.Is(s.conn.Send(k.publisher.snapshotOf(k.room)), transport.ErrBacklog)
+	if s.conn.Buffered() > caughtUp {
+		return // it is stale until it has read what is queued
+	}
+	err := s.conn.Send(k.publisher.snapshotOf(k.room))
+	if errors.Is(err, transport.ErrMessageTooLarge) {
+		err = s.conn.Send(shortSnapshot(k.room))
+	}
+	s.stale = errors.Is(err, transport.ErrBacklog)
 }
 
 // heartbeatEvery is in beats.

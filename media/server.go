@@ -23,7 +23,7 @@ const (
 	shutdownTime = 2 * time.Second
 )
 
-// Config is what a Server needs. All but the last four must be set.
+// Config is what a Server needs. What says "empty", "nil" or "0" may be left out.
 type Config struct {
 	PodUID  string
 	Control string // "ip:port" of the control API
