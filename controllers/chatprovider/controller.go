@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -129,12 +130,9 @@ func (r *Reconciler) release(ctx context.Context, cp *v1alpha1.ChatProvider) (do
 	if !controllerutil.ContainsFinalizer(cp, v1alpha1.Finalizer) {
 		return true, nil
 	}
-	// The cache says no cheaply; only the API server can say yes.
-	for _, reader := range []client.Reader{r.Client, r.Live} {
-		used, err := inUse(ctx, reader, cp.Name)
-		if used || err != nil {
-			return false, err
-		}
+	used, err := r.inUse(ctx, cp.Name)
+	if used || err != nil {
+		return false, err
 	}
 	stored := cp.DeepCopy()
 	controllerutil.RemoveFinalizer(cp, v1alpha1.Finalizer)
@@ -145,21 +143,31 @@ func (r *Reconciler) release(ctx context.Context, cp *v1alpha1.ChatProvider) (do
 	return true, r.Opener.Forget(cp.Name)
 }
 
-// inUse says whether a GroupChat may have a group at the provider: it adds its
-// finalizer before it makes one.
-func inUse(ctx context.Context, reader client.Reader, provider string) (bool, error) {
+// inUse says whether a GroupChat may have a group at the provider. The cache can
+// cheaply say that one does; only the API server can say that none does.
+func (r *Reconciler) inUse(ctx context.Context, provider string) (bool, error) {
 	list := &v1alpha1.GroupChatList{}
-	for {
-		if err := reader.List(ctx, list, client.Limit(500), client.Continue(list.Continue)); err != nil {
+	if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+		return false, fmt.Errorf("listing the groups of ChatProvider %s: %w", provider, err)
+	}
+	if anyAt(list, provider) {
+		return true, nil
+	}
+	for next := ""; ; {
+		list = &v1alpha1.GroupChatList{}
+		if err := r.Live.List(ctx, list, client.Limit(500), client.Continue(next)); err != nil {
 			return false, fmt.Errorf("listing the groups of ChatProvider %s: %w", provider, err)
 		}
-		for i := range list.Items {
-			if g := &list.Items[i]; g.Spec.Provider == provider && controllerutil.ContainsFinalizer(g, v1alpha1.Finalizer) {
-				return true, nil
-			}
-		}
-		if list.Continue == "" {
-			return false, nil
+		if next = list.Continue; anyAt(list, provider) || next == "" {
+			return anyAt(list, provider), nil
 		}
 	}
+}
+
+// anyAt says whether one of the GroupChats may have a group at the provider: each
+// has its finalizer before it has a group.
+func anyAt(list *v1alpha1.GroupChatList, provider string) bool {
+	return slices.ContainsFunc(list.Items, func(gc v1alpha1.GroupChat) bool {
+		return gc.Spec.Provider == provider && controllerutil.ContainsFinalizer(&gc, v1alpha1.Finalizer)
+	})
 }

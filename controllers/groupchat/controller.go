@@ -79,7 +79,6 @@ func (r *Reconciler) step(ctx context.Context, gc *v1alpha1.GroupChat) error {
 
 // ensure makes the group exist and be what the resource says.
 func (r *Reconciler) ensure(ctx context.Context, gc *v1alpha1.GroupChat) error {
-	bindToOwner(gc)
 	cp, provider, err := r.provider(ctx, gc)
 	if err != nil {
 		return err
@@ -140,6 +139,7 @@ func (r *Reconciler) observe(ctx context.Context, gc *v1alpha1.GroupChat, provid
 
 // adjust holds the group's state and numbers in step and counts its members.
 func (r *Reconciler) adjust(ctx context.Context, gc *v1alpha1.GroupChat, provider chat.Provider, group chat.Group) error {
+	bindToOwner(gc)
 	if want := limits(gc); group.Limits != want {
 		if err := provider.SetLimits(ctx, group.ID, want); err != nil {
 			return chatProblem(gc, err)
