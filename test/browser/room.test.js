@@ -107,7 +107,7 @@ test("what one writes the others read, as text", async () => {
   }
 });
 
-test("a raised hand is seen, and answered with a microphone", async () => {
+test("a raised hand is answered with a microphone, which can be taken back", async () => {
   const guest = await Participant.open(chrome, link, "Eve");
   await guest.join();
   await guest.leaveMic();
@@ -119,6 +119,10 @@ test("a raised hand is seen, and answered with a microphone", async () => {
   await guest.see("#mics [data-self]");
   await host.listen();
   await host.hearsVoice();
+
+  await host.click(`#mics [data-member="${guest.member}"] .actions button:last-child`);
+  await guest.read("#notice", "A host took your microphone back.");
+  await host.hearsSilence();
   await guest.leave();
   await host.seeGone(`[data-member="${guest.member}"]`);
   guest.isSound();

@@ -248,13 +248,18 @@ export class Call {
     switch (message.type) {
       case "welcome":
         this.self = message.member;
+        this.replica.begin();
         break;
       case "snapshot":
-        this.replica.snapshot(message.state);
+        this.replica.snapshot(message.state, message.omitted);
         break;
       case "events":
+        this.#tellIfTaken(message.events);
         if (!this.replica.events(message.events)) this.#connection?.resync();
         break;
+      case "heartbeat":
+        if (!this.replica.isAt(message.seq)) this.#connection?.resync();
+        return;
       case "slots":
         this.#watcher.slots(message.slots);
         return;
@@ -263,6 +268,17 @@ export class Call {
     }
     this.#tendMicrophone();
     this.#watcher.changed();
+  }
+
+  /**
+   * Tells the user why its microphone is gone, if it did not leave it.
+   *
+   * @param {import("./state.js").RoomEvent[]} events
+   */
+  #tellIfTaken(events) {
+    const held = this.mic()?.index;
+    const taken = events.find(({ mic, reason }) => mic?.index === held && mic?.member === 0 && reason);
+    if (taken?.reason) this.#watcher.refused(new Refusal(taken.reason));
   }
 
   #live() {

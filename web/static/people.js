@@ -71,7 +71,7 @@ export class People {
     const listeners = listenersOf(state);
     const moderator = moderates(memberOf(state, call.self));
     setText(byId("mics-count", HTMLElement), `${state.mics.length} of ${state.settings.maxMics}`);
-    setText(byId("listeners-count", HTMLElement), String(listeners.length));
+    setText(byId("listeners-count", HTMLElement), String(listeners.length + call.replica.omitted));
     const seat = byId("mic-template", HTMLTemplateElement);
     renderList(this.#mics, seats, (s) => String(s.mic?.grant ?? "free"), seat, (element, { mic, member, free }) => {
       setData(element, { free: !mic, muted: mic?.muted, modMuted: mic?.modMuted });

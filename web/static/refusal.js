@@ -46,6 +46,8 @@ const sentences = {
   "mic-unavailable": "All microphones are taken.",
   "mic-taken": "Someone else was faster: that microphone is taken.",
   "mic-not-allowed": "You need the host's permission for a microphone. Raise your hand.",
+  "pulled-down": "A host took your microphone back.",
+  "caps-lowered": "The room has fewer microphones now, and yours is one that is gone.",
   "not-on-mic": "You are not on a microphone.",
   "hands-refused": "Hands cannot be raised in this room.",
   "not-allowed": "Only a host may do that.",

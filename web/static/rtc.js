@@ -8,7 +8,7 @@ import { offerNack } from "./sdp.js";
 
 /**
  * @typedef {object} Handlers
- * @property {(message: any) => void} message  whatever the server sends but replies and heartbeats
+ * @property {(message: any) => void} message  whatever the server sends but replies and byes
  * @property {(slot: number, track: MediaStreamTrack) => void} track
  */
 
@@ -33,7 +33,7 @@ export class Connection {
   #nextId = 1;
   /** @type {Map<string, {resolve: () => void, reject: (error: Refusal) => void, timer: number}>} */
   #requests = new Map();
-  #lastSign = 0; // 0: no heartbeat yet
+  #lastSign = 0; // the last heartbeat; 0: none yet
   #watch = setInterval(() => this.#checkPulse(), pulse);
 
   /** @param {Handlers} handlers */
@@ -130,11 +130,8 @@ export class Connection {
   /** @param {string} data */
   #receive(data) {
     const message = JSON.parse(data);
-    if (this.#lastSign > 0) this.#lastSign = performance.now();
+    if (message.type === "heartbeat") this.#lastSign = performance.now();
     switch (message.type) {
-      case "heartbeat":
-        this.#lastSign = performance.now();
-        break;
       case "reply":
         this.#reply(message);
         break;

@@ -98,15 +98,24 @@ function replace(list, compare, item) {
 export class Replica {
   /** @type {RoomState | null} */
   state = null;
+  /** How many members that only listen the snapshot left out, as there were so many. */
+  omitted = 0;
   #waiting = true; // for a snapshot
+
+  /** What comes next is a snapshot: a connection begins. The state stays to be shown meanwhile. */
+  begin() {
+    this.#waiting = true;
+  }
 
   /**
    * Takes a snapshot; the server sends empty lists as null.
    *
    * @param {Omit<RoomState, "members" | "mics"> & {members: Member[] | null, mics: Mic[] | null}} state
+   * @param {number} [omitted]
    */
-  snapshot(state) {
+  snapshot(state, omitted = 0) {
     this.state = { ...state, members: state.members ?? [], mics: state.mics ?? [] };
+    this.omitted = omitted;
     this.#waiting = false;
   }
 
@@ -122,13 +131,25 @@ export class Replica {
       if (this.#waiting || !this.state) return true;
       if (event.epoch === this.state.epoch && event.seq <= this.state.seq) continue;
       const next = apply(this.state, event);
-      if (!next) {
-        this.#waiting = true;
-        return false;
-      }
+      if (!next) return this.#gap();
       this.state = next;
     }
     return true;
+  }
+
+  /**
+   * Compares with the number of the last event that was sent.
+   *
+   * @param {number} seq
+   * @returns {boolean} false as in events
+   */
+  isAt(seq) {
+    return this.#waiting || !this.state || seq <= this.state.seq || this.#gap();
+  }
+
+  #gap() {
+    this.#waiting = true;
+    return false;
   }
 }
 

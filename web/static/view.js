@@ -103,7 +103,7 @@ export class View {
     const { state } = call.replica;
     if (!state) return;
     this.#setTitle(state.settings.displayName || this.#title);
-    setText(byId("count", HTMLElement), ` · ${state.members.length} here`);
+    setText(byId("count", HTMLElement), ` · ${state.members.length + call.replica.omitted} here`);
     this.#people.render(call, state);
     this.#renderTools(call);
   }

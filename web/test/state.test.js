@@ -81,6 +81,28 @@ test("a replica asks once for what it missed, and goes on from the snapshot", ()
   assert.equal(memberOf(replica.state, 3).name, "Rob");
 });
 
+test("a heartbeat tells of a lost event, once", () => {
+  const replica = new Replica();
+  assert.equal(replica.isAt(3), true, "before the first snapshot there is nothing to miss");
+  replica.snapshot(room());
+  assert.equal(replica.isAt(7), true);
+  assert.equal(replica.isAt(8), false);
+  assert.equal(replica.isAt(9), true, "it has been asked for");
+});
+
+test("a new connection begins with a snapshot, and shows the old state until then", () => {
+  const replica = new Replica();
+  replica.snapshot(room(), 40);
+  replica.begin();
+  assert.equal(replica.events([{ epoch: 3, seq: 1, type: "member" }]), true);
+  assert.equal(replica.isAt(1), true);
+  assert.equal(replica.state.seq, 7);
+  assert.equal(replica.omitted, 40);
+  replica.snapshot({ ...room(), epoch: 3, seq: 2 });
+  assert.equal(replica.state.epoch, 3);
+  assert.equal(replica.omitted, 0);
+});
+
 test("an event of another epoch is a gap, also with a small number", () => {
   const replica = new Replica();
   replica.snapshot(room());
