@@ -93,7 +93,7 @@ func (g *Gateway) history(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	said, err := p.Chat.History(r.Context(), p.ID.GroupID, before, int(limit)) //nolint:gosec // at most historyMost
+	said, err := p.Chat.History(r.Context(), p.ID.GroupID, before, int(limit))
 	if err != nil {
 		return err
 	}

@@ -48,6 +48,9 @@ func (g *Gateway) events(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if _, err := g.member(ctx, p, t.Session); err != nil { // before anything is started for it
+		return err
+	}
 	l, err := g.streams.open(p, t)
 	if err != nil {
 		return err

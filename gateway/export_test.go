@@ -1,5 +1,7 @@
 package gateway
 
+import "voiceroom.dev/voiceroom/mediaapi"
+
 // Routes are the rows of the API as "METHOD path", for the test that compares them
 // with docs/openapi.yaml.
 func (g *Gateway) Routes() []string {
@@ -8,4 +10,11 @@ func (g *Gateway) Routes() []string {
 		all = append(all, r.method+" "+r.path)
 	}
 	return all
+}
+
+// Bodies are what the schemas of docs/openapi.yaml describe.
+var Bodies = map[string]any{
+	"Problem": mediaapi.Problem{}, "NewGuest": newGuest{}, "Guest": guest{}, "NewRoom": newRoom{}, "Room": summary{}, "RoomMic": summaryMic{},
+	"NewInvite": newInvite{}, "Invite": invite{}, "Join": wish{}, "Grant": joined{}, "Feedback": outcome{}, "Entered": fedBack{}, "HeldMic": heldMic{},
+	"NewMessage": newMessage{}, "Message": message{}, "Messages": messages{},
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"crypto/rand"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -185,7 +186,14 @@ func (g *Gateway) jwks(w http.ResponseWriter, _ *http.Request) error {
 	if public == nil {
 		return refuse(http.StatusServiceUnavailable, codeKeysNotReady, "the keys are not there yet").later()
 	}
-	return writeJSON(w, http.StatusOK, public)
+	body, err := public.Marshal()
+	if err != nil {
+		return fmt.Errorf("publishing keys: %w", err)
+	}
+	w.Header().Set("Content-Type", typeJSON)
+	w.Header().Set("Cache-Control", "public, max-age=60") // a key is published minutes before it signs
+	_, _ = w.Write(body)                                  // the caller may have gone
+	return nil
 }
 
 // cors lets pages of the allowed origins call. There are no cookies here, so no
@@ -194,11 +202,11 @@ func (g *Gateway) cors(next http.Handler) http.Handler {
 	if len(g.cfg.AllowedOrigins) == 0 {
 		return next
 	}
-	any := slices.Contains(g.cfg.AllowedOrigins, "*")
+	anywhere := slices.Contains(g.cfg.AllowedOrigins, "*")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		from := r.Header.Get("Origin")
 		w.Header().Add("Vary", "Origin")
-		if from == "" || !any && !slices.Contains(g.cfg.AllowedOrigins, from) {
+		if from == "" || !anywhere && !slices.Contains(g.cfg.AllowedOrigins, from) {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -96,7 +96,7 @@ func (s *streams) roomChanged(vr *v1alpha1.VoiceRoom, deleted bool) {
 	case vr.Status.Phase == v1alpha1.RoomAsleep:
 		f.endAll() // it is empty
 	case vr.Status.Media != nil:
-		f.movedTo(uint64(vr.Status.Media.Epoch)) //nolint:gosec // counts claims
+		f.movedTo(uint64(vr.Status.Media.Epoch))
 	}
 }
 

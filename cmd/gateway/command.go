@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"voiceroom.dev/voiceroom/gateway"
@@ -93,6 +94,7 @@ SIGTERM ends event streams, lets running requests finish, and exits.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		handler := slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: s.logLevel})
 		ctrl.SetLogger(logr.FromSlogHandler(handler))
+		klog.SetSlogLogger(slog.New(handler)) // what client-go says
 		return run(cmd.Context(), s, slog.New(handler))
 	}
 	return cmd

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -83,12 +84,13 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 	cfg.Providers = chats
 	cfg.Dial = func(endpoint, podUID string) gateway.Pod { return dialer.Pod(endpoint, podUID) }
 	cfg.Web, cfg.WebPolicy = web.Files(), web.Policy
-	cfg.Log, cfg.Metrics = log, ctrlmetrics.Registry
+	metrics := prometheus.NewRegistry()
+	cfg.Log, cfg.Metrics = log, metrics
 	g, err := gateway.New(cfg)
 	if err != nil {
 		return err
 	}
-	if err := addRunnables(mgr, s, g, keys, log); err != nil {
+	if err := addRunnables(mgr, s, g, keys, prometheus.Gatherers{ctrlmetrics.Registry, metrics}, log); err != nil {
 		return err
 	}
 	err = mgr.Start(ctx)
@@ -123,7 +125,7 @@ func newManager(kube *rest.Config, s settings) (manager.Manager, error) {
 }
 
 // addRunnables adds what runs for as long as the gateway does.
-func addRunnables(mgr manager.Manager, s settings, g *gateway.Gateway, keys *keyring.Keyring, log *slog.Logger) error {
+func addRunnables(mgr manager.Manager, s settings, g *gateway.Gateway, keys *keyring.Keyring, metrics prometheus.Gatherer, log *slog.Logger) error {
 	var following atomic.Bool
 	follow := everywhere(func(ctx context.Context) error {
 		if err := g.Follow(ctx, mgr.GetCache()); err != nil {
@@ -152,7 +154,7 @@ func addRunnables(mgr manager.Manager, s settings, g *gateway.Gateway, keys *key
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		}
 	})
-	health.Handle("GET /metrics", promhttp.HandlerFor(ctrlmetrics.Registry, promhttp.HandlerOpts{}))
+	health.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	healthListener, err := net.Listen("tcp", s.healthListen) //nolint:noctx // ends with the process
 	if err != nil {
 		return fmt.Errorf("--health-listen: %w", err)
