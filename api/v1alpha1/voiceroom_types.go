@@ -246,6 +246,11 @@ type VoiceRoomStatus struct {
 	// +listMapKey=index
 	Mics []MicStatus `json:"mics,omitempty"`
 
+	// OnMic names the holders of Mics in one line: a printer column shows only the
+	// first of a list.
+	// +optional
+	OnMic string `json:"onMic,omitempty"`
+
 	// EffectiveMaxMembers and EffectiveMaxMics are the caps as the pod acknowledged them.
 	// +optional
 	EffectiveMaxMembers int32 `json:"effectiveMaxMembers,omitempty"`
@@ -318,7 +323,7 @@ type MicStatus struct {
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Members",type=integer,JSONPath=`.status.members`
 // +kubebuilder:printcolumn:name="Max",type=integer,JSONPath=`.spec.maxMembers`
-// +kubebuilder:printcolumn:name="On-Mic",type=string,JSONPath=`.status.mics[*].holder`
+// +kubebuilder:printcolumn:name="On-Mic",type=string,JSONPath=`.status.onMic`
 // +kubebuilder:printcolumn:name="Join",type=string,JSONPath=`.status.joinURL`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Group",type=string,priority=1,JSONPath=`.status.groupID`

@@ -3,6 +3,7 @@ package voiceroom
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -31,9 +32,12 @@ func summarize(vr *v1alpha1.VoiceRoom, s *room.State) {
 		}
 	}
 	vr.Status.Members, vr.Status.Mics = members, nil
+	holders := make([]string, 0, len(s.Mics))
 	for _, m := range s.Mics {
+		holders = append(holders, subjects[m.Member])
 		vr.Status.Mics = append(vr.Status.Mics, v1alpha1.MicStatus{Index: int32(m.Index), Holder: subjects[m.Member], Muted: m.Muted || m.ModMuted})
 	}
+	vr.Status.OnMic = strings.Join(holders, ",")
 	vr.Status.Banned = slices.DeleteFunc(slices.Clone(s.Settings.Banned), func(b string) bool { return slices.Contains(vr.Spec.Banned, b) })
 	if len(vr.Status.Banned) == 0 {
 		vr.Status.Banned = nil
