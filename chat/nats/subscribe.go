@@ -32,7 +32,7 @@ func (p *Provider) Subscribe(ctx context.Context, id string, after uint64, deliv
 		return feed.follow(ctx, deliver)
 	})
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // the caller ended it
+		return nil // the caller ended it
 	}
 	return fmt.Errorf("subscribe: %w", classify(err))
 }

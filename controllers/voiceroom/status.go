@@ -100,7 +100,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, stored, vr *v1alpha1.Voice
 // onlySummary says whether nothing changed but what comings and goings change.
 func onlySummary(stored, vr *v1alpha1.VoiceRoom) bool {
 	rest := *stored.Status.DeepCopy()
-	rest.Members, rest.Mics, rest.Banned, rest.EmptySince = vr.Status.Members, vr.Status.Mics, vr.Status.Banned, vr.Status.EmptySince
+	rest.Members, rest.Mics, rest.OnMic, rest.Banned, rest.EmptySince = vr.Status.Members, vr.Status.Mics, vr.Status.OnMic, vr.Status.Banned, vr.Status.EmptySince
 	rest.EffectiveMaxMembers, rest.EffectiveMaxMics = vr.Status.EffectiveMaxMembers, vr.Status.EffectiveMaxMics
 	return equality.Semantic.DeepEqual(rest, vr.Status)
 }

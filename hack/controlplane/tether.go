@@ -21,7 +21,7 @@ func tether(dir, binary string) (string, error) {
 	}
 	setpriv, err := exec.LookPath("setpriv")
 	if err != nil || exec.Command(setpriv, "--pdeathsig", "KILL", "true").Run() != nil {
-		return binary, nil //nolint:nilerr // without setpriv there is no tether
+		return binary, nil // without setpriv there is no tether
 	}
 	script := fmt.Sprintf("#!/bin/sh\nexec %s --pdeathsig KILL %s \"$@\"\n", quote(setpriv), quote(binary))
 	path := filepath.Join(dir, filepath.Base(binary)+".sh")
