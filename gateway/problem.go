@@ -19,29 +19,32 @@ import (
 
 // Codes of the gateway's own, beside those of room, mediaapi and admission.
 const (
-	codeNotFound         room.Code = "not-found"
-	codeMethod           room.Code = "method-not-allowed"
-	codeContentType      room.Code = "content-type"
-	codeRateLimited      room.Code = "rate-limited"
-	codeUnknownRoom      room.Code = "unknown-room"
-	codeRoomExists       room.Code = "room-exists"
-	codeRoomInvalid      room.Code = "room-invalid"
-	codeRoomWaking       room.Code = "room-waking"
-	codeRoomNotReady     room.Code = "room-not-ready"
-	codeNamespace        room.Code = "namespace-not-allowed"
-	codeGuests           room.Code = "guests-not-allowed"
-	codeUserRequired     room.Code = "user-required"
-	codeNoIdentity       room.Code = "not-an-identity"
-	codeIdentity         room.Code = "identity-unavailable"
-	codeControlPlane     room.Code = "control-plane-unavailable"
-	codeIfMatch          room.Code = "if-match-required"
-	codeMessageInvalid   room.Code = "message-invalid"
-	codeOtherSession     room.Code = "other-session"
-	codeClientGone       room.Code = "client-gone"
-	statusClientGone               = 499 // as nginx calls it: nobody reads the answer
-	codeGatewayStopping  room.Code = "gateway-stopping"
-	codeKeysNotReady     room.Code = "keys-not-ready"
-	retryAfterUnlessSaid           = 1 // seconds
+	codeNotFound        room.Code = "not-found"
+	codeMethod          room.Code = "method-not-allowed"
+	codeContentType     room.Code = "content-type"
+	codeRateLimited     room.Code = "rate-limited"
+	codeUnknownRoom     room.Code = "unknown-room"
+	codeRoomExists      room.Code = "room-exists"
+	codeRoomInvalid     room.Code = "room-invalid"
+	codeRoomWaking      room.Code = "room-waking"
+	codeRoomNotReady    room.Code = "room-not-ready"
+	codeNamespace       room.Code = "namespace-not-allowed"
+	codeGuests          room.Code = "guests-not-allowed"
+	codeUserRequired    room.Code = "user-required"
+	codeNoIdentity      room.Code = "not-an-identity"
+	codeIdentity        room.Code = "identity-unavailable"
+	codeControlPlane    room.Code = "control-plane-unavailable"
+	codeIfMatch         room.Code = "if-match-required"
+	codeMessageInvalid  room.Code = "message-invalid"
+	codeOtherSession    room.Code = "other-session"
+	codeClientGone      room.Code = "client-gone"
+	codeGatewayStopping room.Code = "gateway-stopping"
+	codeKeysNotReady    room.Code = "keys-not-ready"
+)
+
+const (
+	statusClientGone     = 499 // as nginx calls it: nobody reads the answer
+	retryAfterUnlessSaid = 1   // seconds
 )
 
 // refusal is an answer that is not a success.
