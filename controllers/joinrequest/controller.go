@@ -154,7 +154,7 @@ func (r *Reconciler) follow(ctx context.Context, jr *v1alpha1.JoinRequest) (ctrl
 		left = jr.Status.ExpiresAt.Sub(r.Now())
 	}
 	switch {
-	case vr == nil, vr.Status.Phase == v1alpha1.RoomClosed, newer(vr, jr):
+	case vr == nil, vr.Status.Phase == v1alpha1.RoomClosed:
 		r.finish(jr, verdict{v1alpha1.JoinExpired, room.RoomClosed, "The room ended before the user came."})
 	case r.entered(vr, jr.Spec.User):
 		r.finish(jr, verdict{v1alpha1.JoinJoined, "", "The user is in the room."})

@@ -52,13 +52,6 @@ func ticketSecret(jr *v1alpha1.JoinRequest, ticket string) *corev1ac.SecretApply
 		WithData(map[string][]byte{v1alpha1.TicketKey: []byte(ticket)})
 }
 
-// newer says whether the room was made after the ticket: another one of the same
-// name.
-func newer(vr *v1alpha1.VoiceRoom, jr *v1alpha1.JoinRequest) bool {
-	ready := meta.FindStatusCondition(jr.Status.Conditions, v1alpha1.ConditionReady)
-	return ready != nil && ready.LastTransitionTime.Before(&vr.CreationTimestamp)
-}
-
 // finish is set for the phases that are final.
 func (r *Reconciler) finish(jr *v1alpha1.JoinRequest, v verdict) {
 	now := metav1.NewTime(r.Now())
