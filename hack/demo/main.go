@@ -37,7 +37,7 @@ func main() {
 
 func demo(ctx context.Context, listen string, check bool, run string) (err error) {
 	begin := time.Now()
-	s, err := stack.Start(ctx, stack.Options{Root: ".", Listen: available(listen),
+	s, err := stack.Start(ctx, stack.Options{Root: ".", Listen: available(listen), Advertise: stack.OwnAddresses(),
 		Progress: func(what string) { fmt.Printf("%7.1f s  %s\n", time.Since(begin).Seconds(), what) }})
 	if err != nil {
 		return err

@@ -67,7 +67,7 @@ func (s *Stack) bind(ctx context.Context, role *unstructured.Unstructured, accou
 func (s *Stack) applyDefaults(ctx context.Context) error {
 	provider := &v1alpha1.ChatProvider{Spec: v1alpha1.ChatProviderSpec{NATS: &v1alpha1.NATSProvider{URL: s.ChatURL}}}
 	provider.Name = "default"
-	pool := &v1alpha1.MediaPool{Spec: v1alpha1.MediaPoolSpec{Warm: s.opts.Warm, Network: v1alpha1.PoolNetwork{Advertise: ownAddresses()}}}
+	pool := &v1alpha1.MediaPool{Spec: v1alpha1.MediaPoolSpec{Warm: s.opts.Warm, Network: v1alpha1.PoolNetwork{Advertise: s.opts.Advertise}}}
 	pool.Name = "default"
 	for _, o := range []client.Object{provider, pool} {
 		if err := s.Client.Create(ctx, o); err != nil {
@@ -77,10 +77,10 @@ func (s *Stack) applyDefaults(ctx context.Context) error {
 	return nil
 }
 
-// ownAddresses are the ones that browsers here reach media pods by. Chromium takes
+// OwnAddresses are the ones that browsers here reach media pods by. Chromium takes
 // the loopback address; Firefox ignores it as an ICE candidate, and needs the one
 // that routes to elsewhere start from.
-func ownAddresses() []string {
+func OwnAddresses() []string {
 	addresses := []string{"127.0.0.1"}
 	conn, err := net.Dial("udp4", "203.0.113.1:9") // sends nothing: it asks for the route
 	if err != nil {

@@ -61,6 +61,9 @@ type Options struct {
 	Progress func(what string)
 	// Warm is how many idle media pods stay ready; default 2.
 	Warm int32
+	// Advertise are the addresses that clients are told to reach media pods at;
+	// default 127.0.0.1 alone.
+	Advertise []string
 	// OperatorFlags and GatewayFlags are added to the commands'.
 	OperatorFlags, GatewayFlags []string
 }
