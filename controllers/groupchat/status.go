@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,7 +21,11 @@ const (
 	resyncEvery = 5 * time.Minute        // otherwise
 	retryFirst  = 500 * time.Millisecond // after the first failure
 	retryMost   = 15 * time.Second
-	writeEvery  = time.Second // for changes of nothing but the number of members
+
+	// Changes of nothing but the number of members are written this often for one
+	// group, and for all of them: rooms tell their own members sooner.
+	writeEvery      = time.Second
+	writesPerSecond = 10
 )
 
 // conclude derives the Ready condition from what the steps ended with. Problems
@@ -73,6 +78,7 @@ func (r *Reconciler) writeAgainIn(stored, gc *v1alpha1.GroupChat) time.Duration 
 type pace struct {
 	mu   sync.Mutex
 	last map[types.UID]time.Time
+	all  *rate.Limiter
 }
 
 func (p *pace) wrote(uid types.UID, now time.Time) {
@@ -85,13 +91,21 @@ func (p *pace) wrote(uid types.UID, now time.Time) {
 	p.last[uid] = now
 }
 
-// wait is how long until the group's status may be written again.
+// wait is how long until a number of the group's may be written. With 0, its turn
+// is taken.
 func (p *pace) wait(uid types.UID, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	last, ok := p.last[uid]
-	if !ok {
-		return 0
+	if last, ok := p.last[uid]; ok && now.Sub(last) < writeEvery {
+		return writeEvery - now.Sub(last)
 	}
-	return max(0, writeEvery-now.Sub(last))
+	if p.all == nil {
+		p.all = rate.NewLimiter(writesPerSecond, writesPerSecond)
+	}
+	turn := p.all.ReserveN(now, 1)
+	wait := turn.DelayFrom(now)
+	if wait > 0 {
+		turn.CancelAt(now)
+	}
+	return wait
 }

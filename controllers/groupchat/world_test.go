@@ -245,13 +245,17 @@ func (f *fuse) client(c client.WithWatch) client.WithWatch {
 			return f.write(func() error { return c.SubResource(sub).Patch(ctx, obj, patch, opts...) })
 		},
 		Delete: unexpected[client.DeleteOption], Update: unexpected[client.UpdateOption],
-		Apply: func(context.Context, client.WithWatch, runtime.ApplyConfiguration, ...client.ApplyOption) error { return errUnexpected },
+		Apply: func(context.Context, client.WithWatch, runtime.ApplyConfiguration, ...client.ApplyOption) error {
+			return errUnexpected
+		},
 	})
 }
 
 var errUnexpected = errors.New("this controller is not known to write in this way; count it in fuse")
 
-func unexpected[O any](context.Context, client.WithWatch, client.Object, ...O) error { return errUnexpected }
+func unexpected[O any](context.Context, client.WithWatch, client.Object, ...O) error {
+	return errUnexpected
+}
 
 // fused gives providers whose writes go through the fuse.
 type fused struct {
