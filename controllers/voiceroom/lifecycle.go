@@ -104,7 +104,7 @@ func (r *Reconciler) live(_ context.Context, vr *v1alpha1.VoiceRoom) (ctrl.Resul
 func (r *Reconciler) shut(vr *v1alpha1.VoiceRoom, reason v1alpha1.CloseReason) {
 	now := metav1.NewTime(r.Clock.Now().Truncate(time.Second))
 	vr.Status.ClosedAt, vr.Status.CloseReason = &now, reason
-	vr.Status.Media, vr.Status.Members, vr.Status.Mics = nil, 0, nil
+	vr.Status.Media, vr.Status.Members, vr.Status.Mics, vr.Status.OnMic = nil, 0, nil, ""
 	r.set(vr, v1alpha1.ConditionChatReady, metav1.ConditionFalse, v1alpha1.ReasonClosed, "the room has ended")
 	r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionFalse, v1alpha1.ReasonClosed, "the room has ended")
 	r.Events.Eventf(vr, nil, corev1.EventTypeNormal, "Closed", "Close", "the room has ended: %s", reason)
