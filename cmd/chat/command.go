@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"voiceroom.dev/voiceroom/chat/nats/natsserver"
+	"voiceroom.dev/voiceroom/cmd/internal/release"
 )
 
 // settings are the command's flags.
@@ -58,6 +59,7 @@ Probes are answered on --health-listen, without credentials and without data:
 
   # What it holds (the NATS command line client)
   nats --server nats://127.0.0.1:4222 stream ls`,
+		Version:       release.Version(),
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true, // main prints them

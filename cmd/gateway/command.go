@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"voiceroom.dev/voiceroom/cmd/internal/release"
 	"voiceroom.dev/voiceroom/gateway"
 	"voiceroom.dev/voiceroom/gateway/apikey"
 	"voiceroom.dev/voiceroom/gateway/idtoken"
@@ -85,7 +85,7 @@ SIGTERM ends event streams, lets running requests finish, and exits.`,
   key=$(openssl rand -base64 32)
   kubectl -n voiceroom-system create secret generic voiceroom-api-keys \
     --from-literal=backend=sha256:$(printf %s "$key" | sha256sum | cut -d' ' -f1)`,
-		Version:       version(),
+		Version:       release.Version(),
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true, // main prints them
@@ -174,11 +174,4 @@ func (s settings) config() (gateway.Config, error) {
 		cfg.Credentials.OIDC = verifier
 	}
 	return cfg, nil
-}
-
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
 }

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"runtime/debug"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"voiceroom.dev/voiceroom/cmd/internal/release"
 	"voiceroom.dev/voiceroom/media"
 )
 
@@ -53,7 +53,7 @@ On SIGTERM clients are told to join again elsewhere, and the process exits 0.`,
   curl http://$POD_IP:9090/readyz
   curl http://$POD_IP:9090/metrics`,
 		Args:          cobra.NoArgs,
-		Version:       version(),
+		Version:       release.Version(),
 		SilenceUsage:  true,
 		SilenceErrors: true, // main prints them
 	}
@@ -135,19 +135,4 @@ func parseAddr(flag, s string) (netip.AddrPort, error) {
 		return a, fmt.Errorf("--%s: %w", flag, err)
 	}
 	return a, nil
-}
-
-// version is the module's version and the commit it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			v += " " + s.Value
-		}
-	}
-	return v
 }

@@ -6,12 +6,13 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
-	"runtime/debug"
 	"strings"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"voiceroom.dev/voiceroom/cmd/internal/release"
 )
 
 // settings are the command's flags.
@@ -55,7 +56,7 @@ SIGTERM lets running reconciliations finish, gives the lease back, and exits.`,
 
   # In a pod, one of two
   operator --media-image registry.example.org/voiceroom-media:v1 --leader-elect`,
-		Version:       version(),
+		Version:       release.Version(),
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true, // main prints them
@@ -101,11 +102,4 @@ func (s *settings) check() error {
 	}
 	s.publicURL = strings.TrimRight(s.publicURL, "/")
 	return nil
-}
-
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
 }
