@@ -14,7 +14,7 @@ func (c Reserve) apply(r *Room, now time.Time, _ Actor) error {
 	if slices.Contains(r.state.Settings.Banned, c.Subject) {
 		return refuse(IsBanned, "you are banned from this room")
 	}
-	if at, ok := r.kicked[c.Subject]; ok && !c.InvitedAt.After(at) {
+	if at, ok := r.state.Settings.Kicked[c.Subject]; ok && !c.InvitedAt.After(at) {
 		return refuse(IsKicked, "you were removed from this room; a moderator must invite you again")
 	}
 	if id, ok := r.bySubject[c.Subject]; ok {
@@ -25,7 +25,7 @@ func (c Reserve) apply(r *Room, now time.Time, _ Actor) error {
 	if err := c.admit(r, now); err != nil {
 		return err
 	}
-	delete(r.kicked, c.Subject)
+	r.forgive(c.Subject)
 	r.reserveNew(c, now)
 	return nil
 }
@@ -227,7 +227,7 @@ func (c Fail) apply(r *Room, _ time.Time, _ Actor) error {
 		delete(r.bySession, c.Session)
 		return nil
 	}
-	if m.Status == Entered {
+	if m.visible() {
 		return refuse(BadCommand, "the session has entered; it can leave")
 	}
 	why := c.Reason

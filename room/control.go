@@ -52,7 +52,7 @@ func changeSet(set, old, next []string) []string {
 func (r *Room) followSpec(old Spec, now time.Time) {
 	for _, m := range slices.Clone(r.state.Members) {
 		if slices.Contains(r.spec.Banned, m.Subject) && !slices.Contains(old.Banned, m.Subject) {
-			r.kicked[m.Subject] = now
+			r.kick(m.Subject, now)
 			r.remove(m, IsBanned)
 			continue
 		}

@@ -1,6 +1,7 @@
 package room
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -96,7 +97,7 @@ func (c Kick) apply(r *Room, now time.Time, by Actor) error {
 	if m.Session != "" && m.Session == by.Session {
 		return refuse(BadCommand, "you cannot remove yourself; leave instead")
 	}
-	r.kicked[m.Subject] = now
+	r.kick(m.Subject, now)
 	if c.Ban {
 		r.ban(m.Subject)
 		r.remove(m, IsBanned)
@@ -104,6 +105,26 @@ func (c Kick) apply(r *Room, now time.Time, by Actor) error {
 	}
 	r.remove(m, IsKicked)
 	return nil
+}
+
+// kick keeps a subject out until it is invited again.
+func (r *Room) kick(subject string, now time.Time) {
+	s := r.state.Settings
+	s.Kicked = maps.Clone(s.Kicked)
+	if s.Kicked == nil {
+		s.Kicked = map[string]time.Time{}
+	}
+	s.Kicked[subject] = now
+	r.setSettings(s)
+}
+
+func (r *Room) forgive(subject string) {
+	if _, ok := r.state.Settings.Kicked[subject]; ok {
+		s := r.state.Settings
+		s.Kicked = maps.Clone(s.Kicked)
+		delete(s.Kicked, subject)
+		r.setSettings(s)
+	}
 }
 
 func (r *Room) ban(subject string) {
@@ -118,7 +139,7 @@ func (c Unban) apply(r *Room, _ time.Time, by Actor) error {
 	if _, err := r.moderator(by); err != nil {
 		return err
 	}
-	delete(r.kicked, c.Subject)
+	r.forgive(c.Subject)
 	if i := slices.Index(r.state.Settings.Banned, c.Subject); i >= 0 {
 		s := r.state.Settings
 		s.Banned = slices.Delete(slices.Clone(s.Banned), i, i+1)

@@ -32,7 +32,6 @@ type Room struct {
 	bySubject map[string]uint32
 	rejoining map[string]rejoin // by session
 	origins   map[uint32]string // of guests
-	kicked    map[string]time.Time
 
 	lease      time.Time // strangers may come in until then
 	strangers  time.Time // and not before: the epoch before may still admit
@@ -61,7 +60,6 @@ func New(id ID, epoch uint64, spec Spec, seed *State, now time.Time) *Room {
 		bySubject:  map[string]uint32{},
 		rejoining:  map[string]rejoin{},
 		origins:    map[uint32]string{},
-		kicked:     map[string]time.Time{},
 		nextMember: 1,
 		nextGrant:  1,
 	}
@@ -78,10 +76,17 @@ func settingsOf(s Spec) Settings {
 
 func (r *Room) seed(old *State, spec Spec, now time.Time) {
 	s := &r.state
-	s.ActivatedAt, s.EmptySince, s.Phase = old.ActivatedAt, old.EmptySince, old.Phase
+	s.ActivatedAt, s.EmptySince = old.ActivatedAt, old.EmptySince
+	switch { // that the old epoch was sealed, or its owner about to enter, ended with it
+	case old.Phase == Closed:
+		s.Phase = Closed
+	case old.ActivatedAt != nil:
+		s.Phase = Opened
+	}
 	if old.Settings.Generation >= spec.Generation {
 		s.Settings = old.Settings // what moderators changed since stays
 	}
+	s.Settings.Kicked = old.Settings.Kicked
 	for _, b := range old.Settings.Banned {
 		if !slices.Contains(s.Settings.Banned, b) {
 			s.Settings.Banned = append(s.Settings.Banned, b)

@@ -350,6 +350,59 @@ func TestSeedHoldsPlaces(t *testing.T) {
 	next.do(Control, Reserve{Subject: "cyd", Session: "c"}) // ann never came back
 }
 
+// Who was thrown out stays out when the pod that knew is gone.
+func TestSeedKeepsKicks(t *testing.T) {
+	b := newBench(t)
+	b.enter("key:t:ann")
+	bob := b.enter("bob")
+	b.do(Control, Kick{Member: bob.ID})
+	for _, generation := range []int64{1, 2} { // with the spec that the old pod had, and a newer one
+		spec := b.spec
+		spec.Generation = generation
+		next := &bench{T: t, Room: New(b.View().ID, 2, spec, b.State(), b.now), now: b.now}
+		next.do(Control, Renew{Until: b.now.Add(time.Hour)})
+		next.now = b.now.Add(OldLease)
+		next.refused(IsKicked, Control, Reserve{Subject: "bob", Session: "b2"})
+		next.do(Control, Reserve{Subject: "bob", Session: "b3", InvitedAt: next.now})
+		next.do(Control, Reserve{Subject: "bob", Session: "b4"}) // the invitation ended it
+		if s := next.State().Public(); s.Settings.Kicked != nil {
+			t.Fatalf("the public state shows %v", s.Settings.Kicked)
+		}
+	}
+}
+
+// The newest replica of the old epoch may show it sealed already: by the very call
+// that made the new one.
+func TestSeedOfASealedRoom(t *testing.T) {
+	b := newBench(t)
+	b.enter("key:t:ann")
+	b.do(Control, Seal{})
+	next := &bench{T: t, Room: New(b.View().ID, 2, b.spec, b.State(), t0), now: t0}
+	next.do(Control, Renew{Until: t0.Add(time.Hour)})
+	next.enter("key:t:ann")
+	if phase := next.View().Phase; phase != Opened {
+		t.Fatalf("the new epoch is %s", phase)
+	}
+
+	b = newBench(t)
+	b.do(Control, Reserve{Subject: "key:t:ann", Session: "a"})
+	b.do(Control, Open{Session: "a"})
+	b.do(Control, Associate{Session: "a"})
+	if next := New(b.View().ID, 2, b.spec, b.State(), t0); next.View().Phase != Prepared {
+		t.Fatalf("nobody has entered, and the new epoch is %s", next.View().Phase)
+	}
+}
+
+// A late word of a failure does not end the grace of who has entered and lost the connection.
+func TestFailAfterEnter(t *testing.T) {
+	b := newBench(t)
+	b.enter("key:t:ann")
+	b.refused(BadCommand, Control, Fail{Session: "key:t:ann"})
+	b.do(Control, Lost{Session: "key:t:ann"})
+	b.refused(BadCommand, Control, Fail{Session: "key:t:ann"})
+	b.refused(BadCommand, Control, Lost{Session: "key:t:ann"})
+}
+
 func TestSealed(t *testing.T) {
 	b := newBench(t)
 	b.enter("key:t:ann")

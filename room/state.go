@@ -95,6 +95,8 @@ type Settings struct {
 	MicPolicy   MicPolicy `json:"micPolicy"`
 	Moderators  []string  `json:"moderators,omitempty"`
 	Banned      []string  `json:"banned,omitempty"` // the spec's and the moderators'
+	// Kicked is when subjects were thrown out who were not invited again. It is replaced, never changed.
+	Kicked map[string]time.Time `json:"kicked,omitempty"`
 }
 
 // Member is one client in the room.
@@ -256,7 +258,7 @@ func (s *State) Subject(subject string) (Member, bool) {
 	return Member{}, false
 }
 
-// Public is what clients may see of s: no subjects, sessions, bans or deadlines,
+// Public is what clients may see of s: no subjects, sessions, bans, kicks or deadlines,
 // and only members that entered (in this epoch or the one before).
 func (s *State) Public() *State {
 	p := s.Clone()
@@ -295,6 +297,6 @@ func (m Member) public() Member {
 }
 
 func (s Settings) public() Settings {
-	s.Owner, s.Moderators, s.Banned = "", nil, nil
+	s.Owner, s.Moderators, s.Banned, s.Kicked = "", nil, nil, nil
 	return s
 }
