@@ -93,7 +93,7 @@ func ParseOffer(raw []byte) (*Offer, error) {
 	}
 	var session sdp.SessionDescription
 	if err := session.Unmarshal(raw); err != nil {
-		return nil, badOffer(OfferMalformed, "the offer is not SDP: %v", err)
+		return nil, badOffer(OfferMalformed, "the offer is not SDP: %.120v", err) // it may quote all of a line
 	}
 	if n := len(session.MediaDescriptions); n > maxMedia {
 		return nil, badOffer(OfferTooManyMedia, "the offer has %d m-lines; %d are allowed", n, maxMedia)
@@ -304,6 +304,9 @@ func maxMessage(m *sdp.MediaDescription) int {
 // readCredentials reads what is common to the bundle from its first m-line that says it, or from
 // the session level.
 func (o *Offer) readCredentials(session *sdp.SessionDescription) error {
+	if _, lite := session.Attribute("ice-lite"); lite {
+		return badOffer(OfferNoICE, "the client is ICE-lite, and so are we: nobody would send checks")
+	}
 	ufrag, pwd := o.lookup(session, "ice-ufrag"), o.lookup(session, "ice-pwd")
 	if !oneOf(ufrag, 4) || !oneOf(pwd, 22) {
 		return badOffer(OfferNoICE, "the offer has no ICE credentials (a=ice-ufrag, a=ice-pwd)")

@@ -70,12 +70,20 @@ func TestParseOfferRefuses(t *testing.T) {
 		"mid too long":            {offerOf(audio(strings.Repeat("m", 33), "sendonly")), OfferBadMID},
 		"mid no token":            {offerOf(audio("a(b", "sendonly")), OfferBadMID},
 		"more m-lines than sense": {offerOf(manySlots(maxMedia + 1)...), OfferTooManyMedia},
+		"a thousand m-lines":      {sessionLines + strings.Repeat("m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n", 1000), OfferTooManyMedia},
+		"an endless word":         {sessionLines + "m=" + strings.Repeat("x", 60_000) + " 9 UDP/TLS/RTP/SAVPF 111\r\n", OfferMalformed},
+		"an endless attribute":    {offerOf(audio("0", "sendonly", "a="+strings.Repeat("x", MaxOfferSize)+"\r\n")), OfferTooLarge},
+		"binary":                  {strings.Repeat("\x00\xff\r\n", 9000), OfferMalformed},
+		"ICE-lite":                {strings.Replace(plain, iceLines, "a=ice-lite\r\n"+iceLines, 1), OfferNoICE},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := ParseOffer([]byte(tc.offer))
 			var refused *OfferError
 			if !errors.As(err, &refused) || refused.Code != tc.want || refused.Reason == "" {
 				t.Errorf("got %#v, want code %s", err, tc.want)
+			}
+			if refused != nil && len(refused.Reason) > 300 { // it goes into an answer of bounded size
+				t.Errorf("the reason has %d bytes", len(refused.Reason))
 			}
 		})
 	}

@@ -16,12 +16,12 @@ import (
 )
 
 const (
-	// maxStrangers bounds the TCP connections that have not passed a STUN check yet.
-	maxStrangers = 256
-	// strangerTimeout is how long one may take to pass it.
+	// strangerTimeout is how long a TCP connection may take to pass a STUN check.
 	strangerTimeout = 5 * time.Second
-	// tcpBuffer bounds what the kernel queues for a slow client: late audio is worth nothing.
+	// tcpBuffer bounds what the kernel queues for a slow client, and tcpUnsent what of it has not been
+	// sent even once: late audio is worth nothing, and a revoked microphone's must not come out of it.
 	tcpBuffer = 64 << 10
+	tcpUnsent = 8 << 10
 	frameHead = 2 // RFC 4571
 )
 
@@ -40,7 +40,7 @@ type tcpConn struct {
 
 // acceptTCP accepts connections until the listener is closed.
 func (s *Server) acceptTCP() {
-	var strangers atomic.Int64
+	strangers := strangers{from: map[netip.Addr]int{}}
 	for {
 		conn, err := s.tcp.AcceptTCP()
 		if errors.Is(err, net.ErrClosed) {
@@ -55,19 +55,65 @@ func (s *Server) acceptTCP() {
 			}
 			continue
 		}
-		if strangers.Load() >= maxStrangers {
+		remote := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
+		remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
+		if !strangers.admit(remote.Addr()) {
 			s.counters.TCPRefused.Add(1)
 			_ = conn.Close()
 			continue
 		}
 		t, err := s.addTCP(conn)
 		if err != nil {
+			strangers.remove(remote.Addr())
 			_ = conn.Close()
 			continue
 		}
-		strangers.Add(1)
-		s.wg.Go(func() { s.readTCP(t, &strangers) })
+		s.wg.Go(func() { s.readTCP(t, remote, &strangers) })
 	}
+}
+
+// Bounds of the TCP connections that have not passed a STUN check yet: in all, and for one address, so
+// that nobody can keep all others out.
+const (
+	maxStrangers        = 256
+	maxStrangersFromOne = 32
+)
+
+// strangers counts them. IPv6 is counted by /64, of which one host has all.
+type strangers struct {
+	mu   sync.Mutex
+	all  int
+	from map[netip.Addr]int
+}
+
+func (s *strangers) admit(a netip.Addr) bool {
+	a = network(a)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all >= maxStrangers || s.from[a] >= maxStrangersFromOne {
+		return false
+	}
+	s.all++
+	s.from[a]++
+	return true
+}
+
+func (s *strangers) remove(a netip.Addr) {
+	a = network(a)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all--
+	if s.from[a]--; s.from[a] == 0 {
+		delete(s.from, a)
+	}
+}
+
+func network(a netip.Addr) netip.Addr {
+	if a.Is4() {
+		return a
+	}
+	prefix, _ := a.WithZone("").Prefix(64) // fails for lengths that no address has
+	return prefix.Addr()
 }
 
 // addTCP registers an accepted connection so that Server.Close finds it.
@@ -90,10 +136,8 @@ func (s *Server) addTCP(conn *net.TCPConn) (*tcpConn, error) {
 }
 
 // readTCP reads frames until the connection ends.
-func (s *Server) readTCP(t *tcpConn, strangers *atomic.Int64) {
-	from := flow{tcp: t}
-	remote := t.conn.RemoteAddr().(*net.TCPAddr).AddrPort()
-	from.addr = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
+func (s *Server) readTCP(t *tcpConn, remote netip.AddrPort, strangers *strangers) {
+	from := flow{addr: remote, tcp: t}
 	rd, in, buf := s.newReader(), bufio.NewReaderSize(t.conn, maxDatagram), make([]byte, maxDatagram)
 	stranger := true
 	for {
@@ -104,12 +148,12 @@ func (s *Server) readTCP(t *tcpConn, strangers *atomic.Int64) {
 		rd.datagram(frame, from, time.Now())
 		if stranger && t.bound.Load() {
 			stranger = false
-			strangers.Add(-1)
+			strangers.remove(remote.Addr())
 			_ = t.conn.SetReadDeadline(time.Time{}) // from here on the connection's consent decides
 		}
 	}
 	if stranger {
-		strangers.Add(-1)
+		strangers.remove(remote.Addr())
 		s.counters.TCPRefused.Add(1)
 	}
 	t.close()
@@ -191,6 +235,10 @@ func (t *tcpConn) flush() error {
 }
 
 func (t *tcpConn) send(fd uintptr) bool {
+	if unsent(fd) > tcpUnsent {
+		t.n, t.err = 0, unix.EAGAIN
+		return true
+	}
 	t.n, t.err = unix.SendmsgN(int(fd), t.rest, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 	return true // never wait
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"testing"
 	"time"
@@ -55,6 +56,13 @@ func TestSlowTCPClient(t *testing.T) {
 	if s.counters.SendDropped.Load() != 1 {
 		t.Error("the drop is not counted")
 	}
+	waiting := 0
+	if err := c.ice.path.Load().tcp.raw.Control(func(fd uintptr) { waiting = unsent(fd) }); err != nil {
+		t.Fatal(err)
+	}
+	if most := tcpUnsent + frameHead + len(packet); waiting > most {
+		t.Errorf("%d bytes wait to be sent for the first time, at most %d may", waiting, most)
+	}
 	_ = conn.SetReadDeadline(time.Now().Add(transporttest.Patience))
 	for i := range sent - 1 { // the last may still lie in part with the server
 		frame, err := readFrame(in, buf)
@@ -99,6 +107,36 @@ func TestTCPStrangers(t *testing.T) {
 	}
 	s.mu.RUnlock()
 	waitFor(t, "refused", s.counters.TCPRefused.Load, 2)
+}
+
+// One address cannot keep the others out, and the others not everybody.
+func TestStrangersAreBounded(t *testing.T) {
+	s := strangers{from: map[netip.Addr]int{}}
+	fill := func(address string, want int) {
+		t.Helper()
+		n := 0
+		for a := netip.MustParseAddr(address); s.admit(a); n++ {
+			if a.Is6() {
+				a = a.Next() // in the same /64
+			}
+		}
+		if n != want {
+			t.Errorf("%d connections of %s, want %d", n, address, want)
+		}
+	}
+	fill("192.0.2.1", maxStrangersFromOne)
+	fill("2001:db8::1", maxStrangersFromOne)
+	for range maxStrangersFromOne {
+		s.remove(netip.MustParseAddr("192.0.2.1"))
+	}
+	fill("2001:db8::99", 0)
+	if len(s.from) != 1 {
+		t.Errorf("%d addresses are remembered, want 1", len(s.from))
+	}
+	for i := range byte(maxStrangers/maxStrangersFromOne - 1) {
+		fill(netip.AddrFrom4([4]byte{198, 51, 100, i}).String(), maxStrangersFromOne)
+	}
+	fill("203.0.113.1", 0)
 }
 
 // A TCP connection belongs to its client: it ends with it.
