@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/pion/datachannel"
@@ -17,6 +18,8 @@ const (
 	DataChannelLabel = "room"
 
 	sctpReceiveBuffer = 64 << 10
+	// maxOtherChannels is how many channels of other labels a client may open before the right one.
+	maxOtherChannels = 8
 )
 
 // data is the data channel and, until it is open, the messages that wait for it.
@@ -116,7 +119,7 @@ func (c *Conn) serveData(d *dtls.Conn) error {
 	defer func() { _ = association.Close() }()
 	channel, err := acceptChannel(association)
 	if err != nil {
-		return ended(err)
+		return err
 	}
 	if err := c.data.open(channel); err != nil {
 		return ended(err)
@@ -124,25 +127,30 @@ func (c *Conn) serveData(d *dtls.Conn) error {
 	buf := make([]byte, maxReceive)
 	for {
 		n, _, err := channel.ReadDataChannel(buf)
-		if err != nil {
+		switch {
+		case errors.Is(err, io.ErrShortBuffer):
+			return fmt.Errorf("%w: a message has more than %d bytes", ErrProtocol, maxReceive)
+		case err != nil:
 			return ended(err)
 		}
 		c.handler.Data(buf[:n])
 	}
 }
 
-// acceptChannel waits for the channel "room" and closes any other.
+// acceptChannel waits for the channel "room" and closes any other. Later ones are never accepted: the
+// association drops them.
 func acceptChannel(association *sctp.Association) (*datachannel.DataChannel, error) {
-	for {
+	for range maxOtherChannels + 1 {
 		channel, err := datachannel.Accept(association, &datachannel.Config{LoggerFactory: quiet})
 		if err != nil {
-			return nil, err
+			return nil, ended(err)
 		}
 		if channel.Label == DataChannelLabel {
 			return channel, nil
 		}
 		if err := channel.Close(); err != nil && !errors.Is(err, sctp.ErrStreamClosed) {
-			return nil, err
+			return nil, ended(err)
 		}
 	}
+	return nil, fmt.Errorf("%w: it opens data channels without end", ErrProtocol)
 }

@@ -17,6 +17,8 @@ var (
 	ErrHandshake = errors.New("the DTLS handshake failed")
 	// ErrPeerClosed ends a connection that the client closed.
 	ErrPeerClosed = errors.New("the client closed the connection")
+	// ErrProtocol ends a connection whose client sends on data channels what it must not.
+	ErrProtocol = errors.New("the client broke the protocol")
 	// ErrServerClosed ends every connection of a Server that is closed.
 	ErrServerClosed = errors.New("the media server is closing")
 	// ErrClosed is returned by operations on a connection that has ended.
