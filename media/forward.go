@@ -17,6 +17,13 @@ const (
 	// nothing may follow for a while (RFC 6716, section 2.1.9); decoders then make
 	// comfort noise by themselves.
 	discontinuous = 2
+
+	// packetCost, byteCost and paceBurst bound what a talker sends, for it is sent on to everybody: a
+	// packet costs more time than Opus needs to fill it, up to 5 ms frames at 510 kbit/s. Time
+	// that was not used is kept for a burst, as when a network was away.
+	packetCost = time.Millisecond
+	byteCost   = 10 * time.Microsecond
+	paceBurst  = time.Second
 )
 
 // forwarder is the room's forwarding context: it takes packets of talkers to the
@@ -36,6 +43,7 @@ type forwarder struct {
 type forwardStats struct {
 	in, out    uint64
 	noGrant    uint64 // from sessions whose audio must not flow
+	flood      uint64 // from talkers that send more than any encoder does
 	unheard    uint64 // from talkers that nobody has on a slot
 	unsendable uint64 // the listener's socket or connection did not take it
 }
@@ -83,6 +91,10 @@ func (f *forwarder) forward(s *session, p *transport.Packet) {
 		f.stats.noGrant++
 		return
 	}
+	if !s.paces(p) {
+		f.stats.flood++
+		return
+	}
 	if f.ranking.Heard(t.rank, p.Level, p.HasLevel, p.Arrival) {
 		f.route(p.Arrival)
 	}
@@ -98,6 +110,20 @@ func (f *forwarder) forward(s *session, p *transport.Packet) {
 			f.stats.out++
 		}
 	}
+}
+
+// paces says whether a packet of the session is within what a talker may send.
+func (s *session) paces(p *transport.Packet) bool {
+	from := p.Arrival.Add(-paceBurst)
+	if s.paced.After(from) {
+		from = s.paced
+	}
+	until := from.Add(packetCost + time.Duration(p.Size)*byteCost)
+	if until.After(p.Arrival) {
+		return false
+	}
+	s.paced = until
+	return true
 }
 
 // resend sends packets of a listener's slot again.

@@ -217,6 +217,46 @@ func TestSilenceWhenATalkerStops(t *testing.T) {
 }
 
 // Nothing is allocated for a packet.
+// A talker cannot have more sent to everybody than an encoder makes, and one that was held
+// up by its network loses nothing.
+func TestFloodIsDropped(t *testing.T) {
+	tests := []struct {
+		name    string
+		packets int
+		every   time.Duration
+		size    int
+		want    int // are sent on
+	}{
+		{"5 ms frames at 510 kbit/s", 1000, 5 * time.Millisecond, 380, 1000},
+		{"a burst after 1 s", 50, 0, 200, 50},
+		{"small packets without end", 10_000, 100 * time.Microsecond, 0, 1999},
+		{"large packets without end", 1000, time.Millisecond, 900, 199},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f := newForwarder()
+			_, wire := listen(t, f, "ann", 2)
+			bob, _ := listen(t, f, "bob", 2)
+			talk := newTalk(bob, 30)
+			talk.packet.Size = test.size
+			for i := range test.packets {
+				if i%10 == 0 { // a new grant is no new allowance
+					f.setGrants(nil, talk.packet.Arrival)
+					f.setGrants([]grant{{bob, 2}}, talk.packet.Arrival)
+				}
+				talk.packet.Arrival = talk.packet.Arrival.Add(test.every - 20*time.Millisecond)
+				talk.next(f)
+			}
+			if got := wire.heard(2); got != test.want {
+				t.Errorf("%d packets were sent on, want %d", got, test.want)
+			}
+			if s := f.counted(); int(s.flood) != test.packets-test.want {
+				t.Errorf("%d packets are counted as a flood, want %d", s.flood, test.packets-test.want)
+			}
+		})
+	}
+}
+
 func TestForwardDoesNotAllocate(t *testing.T) {
 	f := newForwarder()
 	listen(t, f, "ann", 2)

@@ -99,6 +99,7 @@ func (c *packetCollector) Collect(out chan<- prometheus.Metric) {
 	send(packetsDesc, "in", s.in)
 	send(packetsDesc, "out", s.out)
 	send(dropsDesc, "no-grant", s.noGrant)
+	send(dropsDesc, "flood", s.flood)
 	send(dropsDesc, "unheard", s.unheard)
 	send(dropsDesc, "unsendable", s.unsendable)
 	c.transport.Each(func(name string, value uint64) { send(eventsDesc, name, value) })

@@ -41,6 +41,7 @@ type session struct {
 	// The forwarder's, under its mutex.
 	talks *talker
 	hears *listener
+	paced time.Time // what it sent is paid for until then
 }
 
 func newSession(id string, k *keeper, data bool) *session {

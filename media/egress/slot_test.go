@@ -48,9 +48,10 @@ func TestPlace(t *testing.T) {
 		},
 		"what comes too late is dropped": {
 			{member: 1, seq: 100, want: position{100, 5000}, marker: true},
-			{member: 1, seq: 200, timestamp: 96000, ms: 2000, want: position{200, 101000}},
-			{member: 1, seq: 136, timestamp: 34560, ms: 2001, drop: true},
-			{member: 1, seq: 137, timestamp: 35520, ms: 2002, want: position{137, 40520}},
+			{member: 1, seq: 132, timestamp: 30720, ms: 640, want: position{132, 35720}},
+			{member: 1, seq: 164, timestamp: 61440, ms: 1280, want: position{164, 66440}},
+			{member: 1, seq: 100, ms: 1281, drop: true},
+			{member: 1, seq: 101, timestamp: 960, ms: 1282, want: position{101, 5960}},
 		},
 		"a switch goes on in the sequence and by the clock": {
 			{member: 1, seq: 7, timestamp: 900, want: position{100, 5000}, marker: true},
@@ -74,9 +75,10 @@ func TestPlace(t *testing.T) {
 		},
 		"a talker cannot drive the rollover counter": {
 			{member: 1, seq: 0, want: position{100, 5000}, marker: true},
-			{member: 1, seq: 1000, timestamp: 960_000, ms: 20_000, want: position{1100, 965_000}},
-			{member: 1, seq: 2001, timestamp: 960_960, ms: 20_020, want: position{1101, 965_960}, marker: true},
-			{member: 1, seq: 40000, timestamp: 961_920, ms: 20_040, want: position{1102, 966_920}, marker: true},
+			{member: 1, seq: 32, timestamp: 30720, ms: 640, want: position{132, 35720}},
+			{member: 1, seq: 65, timestamp: 62400, ms: 660, want: position{133, 36680}, marker: true},
+			{member: 1, seq: 40000, timestamp: 63360, ms: 680, want: position{134, 37640}, marker: true},
+			{member: 1, seq: 40001, timestamp: 64320, ms: 700, want: position{135, 38600}},
 		},
 		"nor the clock": {
 			{member: 1, seq: 0, timestamp: 1000, want: position{100, 5000}, marker: true},
@@ -146,7 +148,7 @@ func FuzzPlace(f *testing.F) {
 				t.Fatalf("index %d was used twice", at.index)
 			}
 			seen[at.index] = true
-			if used && at.index > before.index+maxJump {
+			if used && at.index > before.index+maxAhead {
 				t.Fatalf("from %d to %d", before.index, at.index)
 			}
 			if used && at.index > before.index && int32(at.timestamp-before.timestamp) < 0 {
