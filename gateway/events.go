@@ -19,6 +19,9 @@ const (
 	streamWrite = 10 * time.Second
 )
 
+// pace is how often a stream says that it lives, and how long one write may take.
+type pace struct{ heartbeat, write time.Duration }
+
 // event is one server-sent event (HTML, section 9.2).
 type event struct {
 	name string
@@ -73,7 +76,7 @@ func (g *Gateway) events(w http.ResponseWriter, r *http.Request) error {
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Accel-Buffering", "no") // nginx buffers otherwise
 	w.WriteHeader(http.StatusOK)
-	return copyEvents(ctx, w, missed, l.events, heartbeat)
+	return copyEvents(ctx, w, missed, l.events, pace{heartbeat: heartbeat, write: streamWrite})
 }
 
 // verify lets only a session stream that has entered, as of now.
@@ -118,11 +121,13 @@ func (g *Gateway) missed(ctx context.Context, p place, lastID string) ([]event, 
 
 // copyEvents writes events until there are no more, the client is gone, or reads
 // too slowly. A message that was among the first is not written twice.
-func copyEvents(ctx context.Context, w http.ResponseWriter, first []event, events <-chan event, heartbeat time.Duration) error {
+func copyEvents(ctx context.Context, w http.ResponseWriter, first []event, events <-chan event, at pace) error {
 	control := http.NewResponseController(w)
 	write := func(text string) bool {
-		_ = control.SetWriteDeadline(time.Now().Add(streamWrite))
-		if _, err := w.Write([]byte(text)); err != nil {
+		_ = control.SetWriteDeadline(time.Now().Add(at.write))
+		// HTTP/2 resets a stream whose deadline passes even while nothing is written.
+		defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
+		if _, err := w.Write([]byte(text)); err != nil { //nolint:gosec // an event stream, with nosniff: no browser renders it
 			return false
 		}
 		return control.Flush() == nil
@@ -137,7 +142,7 @@ func copyEvents(ctx context.Context, w http.ResponseWriter, first []event, event
 		}
 		last = e.id
 	}
-	beat := time.NewTicker(heartbeat)
+	beat := time.NewTicker(at.heartbeat)
 	defer beat.Stop()
 	for {
 		text := ":\n\n"

@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"bufio"
 	"context"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -75,7 +77,7 @@ func TestHeartbeats(t *testing.T) {
 		events <- messageEvent(chat.Message{Seq: 1}) // was among the missed ones
 		events <- messageEvent(chat.Message{Seq: 2, Text: "hi"})
 		first := []event{messageEvent(chat.Message{Seq: 1, Text: "missed"})}
-		if err := copyEvents(ctx, w, first, events, heartbeat); err != nil {
+		if err := copyEvents(ctx, w, first, events, pace{heartbeat: heartbeat, write: streamWrite}); err != nil {
 			t.Fatal(err)
 		}
 		text := w.Body.String()
@@ -86,4 +88,35 @@ func TestHeartbeats(t *testing.T) {
 			t.Errorf("messages not written once each:\n%s", text)
 		}
 	})
+}
+
+// HTTP/2 ends a stream whose write deadline passes, although nothing is being written.
+func TestStreamsOutliveTheirWriteDeadlines(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_ = copyEvents(r.Context(), w, nil, nil, pace{heartbeat: 300 * time.Millisecond, write: 200 * time.Millisecond})
+		}))
+		server.EnableHTTP2 = http2
+		server.StartTLS()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := server.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(res.Body)
+		beats := 0
+		for beats < 2 && lines.Scan() {
+			if lines.Text() == ":" {
+				beats++
+			}
+		}
+		if beats < 2 {
+			t.Errorf("%s: the stream ended after %d heartbeats: %v", res.Proto, beats, lines.Err())
+		}
+		_ = res.Body.Close()
+		server.Close()
+	}
 }
