@@ -163,7 +163,7 @@ func (g *Gateway) wake(ctx context.Context, vr *v1alpha1.VoiceRoom) error {
 		target := &v1alpha1.VoiceRoom{}
 		target.Namespace, target.Name = vr.Namespace, vr.Name
 		if err := g.cfg.Cluster.Writer.Patch(ctx, target, client.RawPatch(mergePatch, patch)); err != nil {
-			return struct{}{}, fmt.Errorf("waking room %s/%s: %w", vr.Namespace, vr.Name, err)
+			return struct{}{}, ofCluster("waking room "+vr.Namespace+"/"+vr.Name, err)
 		}
 		return struct{}{}, nil
 	})
@@ -179,7 +179,7 @@ func (g *Gateway) thaw(ctx context.Context, p place) error {
 		var none struct{}
 		var now v1alpha1.VoiceRoom
 		if err := g.cfg.Cluster.Live.Get(ctx, client.ObjectKeyFromObject(p.vr), &now); err != nil {
-			return none, fmt.Errorf("reading the epoch of room %s/%s: %w", p.vr.Namespace, p.vr.Name, err)
+			return none, ofCluster("reading the epoch of room "+p.vr.Namespace+"/"+p.vr.Name, err)
 		}
 		media := now.Status.Media
 		if now.UID != p.vr.UID || ended(&now) || media == nil || media.PodUID != p.vr.Status.Media.PodUID || media.Epoch != p.vr.Status.Media.Epoch {

@@ -38,6 +38,7 @@ const (
 	codeMessageInvalid  room.Code = "message-invalid"
 	codeOtherSession    room.Code = "other-session"
 	codeClientGone      room.Code = "client-gone"
+	codeTimeout         room.Code = "timeout"
 	codeGatewayStopping room.Code = "gateway-stopping"
 	codeKeysNotReady    room.Code = "keys-not-ready"
 )
@@ -105,18 +106,15 @@ func refusalOf(err error) *refusal {
 	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return refuse(http.StatusRequestEntityTooLarge, mediaapi.TooLarge, "the body is larger than %d bytes", e.Limit)
 	}
-	if s, ok := errors.AsType[*apierrors.StatusError](err); ok {
-		return ofKubernetes(s.Status(), err)
-	}
 	switch {
-	case errors.Is(err, context.Canceled):
-		return refuse(statusClientGone, codeClientGone, "the client has gone")
 	case errors.Is(err, chat.ErrInvalid):
 		return refuse(http.StatusBadRequest, codeMessageInvalid, "the message is not text that chat can carry").because(err)
 	case errors.Is(err, chat.ErrNotFound):
 		return refuse(http.StatusGone, admission.GroupGone, "the room's chat group is gone").because(err)
 	case errors.Is(err, chat.ErrUnavailable), errors.Is(err, chat.ErrDenied):
 		return refuse(http.StatusServiceUnavailable, admission.ChatUnavailable, "the room's chat does not answer").later().because(err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return refuse(http.StatusServiceUnavailable, codeTimeout, "this takes too long; ask again").later().because(err)
 	}
 	return refuse(http.StatusInternalServerError, mediaapi.Internal, "something went wrong here").because(err)
 }
@@ -129,8 +127,13 @@ func ofAdmission(e *admission.Error) *refusal {
 	return r
 }
 
-// ofKubernetes answers what the API server refused.
-func ofKubernetes(s metav1.Status, err error) *refusal {
+// ofCluster types an error of the API server: what it refused, or that it does not answer.
+func ofCluster(doing string, err error) *refusal {
+	err = fmt.Errorf("%s: %w", doing, err)
+	var s metav1.Status
+	if answered, ok := errors.AsType[*apierrors.StatusError](err); ok {
+		s = answered.Status()
+	}
 	switch s.Reason {
 	case metav1.StatusReasonAlreadyExists:
 		return refuse(http.StatusConflict, codeRoomExists, "there is a room of this name already")
@@ -164,9 +167,6 @@ func causes(s metav1.Status) string {
 
 // write answers with r.
 func (r *refusal) write(w http.ResponseWriter) {
-	if r.status == statusClientGone {
-		return
-	}
 	if r.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(r.retryAfter))
 	}

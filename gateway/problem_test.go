@@ -27,11 +27,12 @@ func TestInternalsStayInside(t *testing.T) {
 		{fmt.Errorf("posting: %w: %s", chat.ErrUnavailable, secret), 503, "chat-unavailable"},
 		{fmt.Errorf("posting: %w: %s", chat.ErrNotFound, secret), 410, "group-gone"},
 		{fmt.Errorf("posting: %w: %s", chat.ErrInvalid, secret), 400, "message-invalid"},
-		{apierrors.NewForbidden(resource, "r", errors.New(secret)), 403, "namespace-not-allowed"},
-		{apierrors.NewInternalError(errors.New(secret)), 503, "control-plane-unavailable"},
-		{apierrors.NewTooManyRequestsError(secret), 503, "control-plane-unavailable"},
-		{apierrors.NewConflict(resource, "r", errors.New(secret)), 409, "control-plane-unavailable"},
-		{fmt.Errorf("waiting: %w", context.Canceled), 499, "client-gone"},
+		{ofCluster("making a room", apierrors.NewForbidden(resource, "r", errors.New(secret))), 403, "namespace-not-allowed"},
+		{ofCluster("making a room", apierrors.NewInternalError(errors.New(secret))), 503, "control-plane-unavailable"},
+		{ofCluster("making a room", apierrors.NewTooManyRequestsError(secret)), 503, "control-plane-unavailable"},
+		{ofCluster("making a room", apierrors.NewConflict(resource, "r", errors.New(secret))), 409, "control-plane-unavailable"},
+		{ofCluster("making a room", fmt.Errorf("dial tcp %s: connection refused", secret)), 503, "control-plane-unavailable"},
+		{fmt.Errorf("asking %s: %w", secret, context.DeadlineExceeded), 503, "timeout"},
 	} {
 		r := refusalOf(test.err)
 		w := httptest.NewRecorder()

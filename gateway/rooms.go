@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -119,7 +118,7 @@ func (g *Gateway) createRoom(w http.ResponseWriter, r *http.Request) error {
 	}
 	vr := asked.resource(owner)
 	if err := g.cfg.Cluster.Writer.Create(r.Context(), vr); err != nil {
-		return fmt.Errorf("creating a room in %s: %w", asked.Namespace, err)
+		return ofCluster("creating a room in "+asked.Namespace, err)
 	}
 	w.Header().Set("Location", "/v1/rooms/"+url.PathEscape(vr.Namespace)+"/"+url.PathEscape(vr.Name))
 	return writeJSON(w, http.StatusCreated, g.summaryOf(r, vr))
@@ -166,7 +165,7 @@ func (g *Gateway) deleteRoom(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err := g.cfg.Cluster.Writer.Delete(r.Context(), vr, client.Preconditions{UID: &vr.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground)); err != nil {
-		return fmt.Errorf("deleting room %s/%s: %w", vr.Namespace, vr.Name, err)
+		return ofCluster("deleting room "+vr.Namespace+"/"+vr.Name, err)
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil

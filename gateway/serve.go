@@ -2,12 +2,15 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,8 +21,9 @@ import (
 )
 
 const (
-	readTimeout  = 15 * time.Second // for a request's body
-	writeTimeout = 30 * time.Second // for an answer; a stream has one for each write
+	readTimeout   = 15 * time.Second // for a request's body
+	handleTimeout = 25 * time.Second // for what a handler waits for; a stream has none
+	writeTimeout  = 30 * time.Second // for an answer; a stream has one for each write
 )
 
 // Media types of bodies.
@@ -88,13 +92,12 @@ func (g *Gateway) serve(rt route) http.Handler {
 		start := g.now()
 		rec := &recorder{ResponseWriter: w}
 		rec.Header().Set("X-Content-Type-Options", "nosniff")
-		err := g.bound(rec, r, rt)
-		if err == nil {
-			err = rt.handle(rec, r)
-		}
 		var answer *refusal
-		if err != nil {
+		if err := g.handle(rec, r, rt); err != nil {
 			answer = refusalOf(err)
+			if r.Context().Err() != nil { // whatever failed, it failed because of that
+				answer = refuse(statusClientGone, codeClientGone, "the client has gone")
+			}
 			if rec.status == 0 {
 				answer.write(rec)
 			}
@@ -115,16 +118,34 @@ func (g *Gateway) serve(rt route) http.Handler {
 	})
 }
 
+// handle runs a route's handler within bounds. Its panic is an error like another:
+// net/http would only drop the connection.
+func (g *Gateway) handle(w http.ResponseWriter, r *http.Request, rt route) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	if err := g.bound(w, r, rt); err != nil {
+		return err
+	}
+	if !rt.stream {
+		ctx, cancel := context.WithTimeout(r.Context(), handleTimeout)
+		defer cancel()
+		r = r.WithContext(ctx)
+	}
+	return rt.handle(w, r)
+}
+
 // bound sets what a request may take, and refuses a body of the wrong type.
 func (g *Gateway) bound(w http.ResponseWriter, r *http.Request, rt route) error {
 	// Errors are of a connection that knows no deadlines, as in some tests.
 	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(readTimeout))
 	if rt.stream {
 		_ = control.SetReadDeadline(time.Time{})
-	} else {
-		_ = control.SetReadDeadline(time.Now().Add(readTimeout))
-		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
 	}
+	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // a stream's first: an earlier request's may have passed
 	r.Body = http.MaxBytesReader(w, r.Body, rt.maxBody)
 	if len(rt.types) == 0 || r.ContentLength == 0 {
 		return nil
