@@ -103,7 +103,6 @@ type Gateway struct {
 	desk    *admission.Desk
 	minter  *token.Minter
 	tickets *token.Verifier
-	late    *token.Verifier // takes expired tickets, for what they opened
 
 	wakes, thaws         *flight.Group[struct{}]
 	guestLimit, postRate *limiter
@@ -123,8 +122,6 @@ func New(cfg Config) (*Gateway, error) {
 	g.minter = token.NewMinter(cfg.Credentials.Ring, g.now, g.rand)
 	g.desk = admission.New(g.minter, admission.WithClock(g.now), admission.WithRand(g.rand))
 	g.tickets = token.NewVerifier(cfg.Credentials.Public, g.now)
-	// At this time nothing has expired yet.
-	g.late = token.NewVerifier(cfg.Credentials.Public, func() time.Time { return time.Unix(0, 0) })
 	g.wakes = flight.New[struct{}](wakeEvery, clusterTimeout, g.now)
 	g.thaws = flight.New[struct{}](thawEvery, clusterTimeout, g.now)
 	g.guestLimit = newLimiter(cfg.Guests.PerSecond, cfg.Guests.Burst, addressesKept, g.now)

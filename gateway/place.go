@@ -53,12 +53,18 @@ func (p place) key() string { return fmt.Sprintf("%s#%d", p.ID.UID, p.Epoch) }
 
 // match refuses a token that is not for this place.
 func (p place) match(t token.Room, staleStatus int) error {
-	switch {
-	case t.RoomUID != p.ID.UID:
+	if t.RoomUID != p.ID.UID {
 		return refuse(http.StatusUnauthorized, mediaapi.TokenAudience, "the token is meant for another room")
-	case t.Epoch < p.Epoch:
+	}
+	return p.at(t.Epoch, staleStatus)
+}
+
+// at refuses an epoch that is not this place's.
+func (p place) at(epoch uint64, staleStatus int) error {
+	switch {
+	case epoch < p.Epoch:
 		return stale(staleStatus)
-	case t.Epoch > p.Epoch:
+	case epoch > p.Epoch: // our cache is behind
 		return refuse(http.StatusServiceUnavailable, room.Moving, "the room is moving to another media pod; ask again").later()
 	}
 	return nil

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"io"
+	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -92,7 +93,7 @@ func (g *Gateway) restart(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	tag := strings.TrimSpace(r.Header.Get("If-Match"))
-	if strings.HasPrefix(r.Header.Get("Content-Type"), typeTrickle) {
+	if mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); mediaType == typeTrickle {
 		if tag == "*" {
 			return refuse(http.StatusUnprocessableEntity, codeRestartOffer, "to restart ICE, send the new offer as %s", typeSDP)
 		}
@@ -108,7 +109,7 @@ func (g *Gateway) restart(w http.ResponseWriter, r *http.Request) error {
 	}
 	signed, err := g.minter.Room(t) // what opened the session may have been a ticket
 	if err != nil {
-		return err
+		return keysNotReady(err)
 	}
 	answer, err := p.pod.Restart(r.Context(), t.Session, mediaapi.SignalRequest{Epoch: p.Epoch, Token: signed, Offer: string(sdp), IfMatch: tag})
 	if err != nil {
@@ -140,7 +141,7 @@ func (g *Gateway) opened(r *http.Request) (place, token.Room, error) {
 			return place{}, token.Room{}, err
 		}
 	case token.IsTicket(credential):
-		if ticket, err = g.late.Ticket(credential); err != nil {
+		if ticket, err = g.tickets.TicketExpired(credential); err != nil {
 			return place{}, token.Room{}, tokenRefusal(err)
 		}
 	default:
@@ -154,8 +155,8 @@ func (g *Gateway) opened(r *http.Request) (place, token.Room, error) {
 	if err != nil {
 		return place{}, token.Room{}, refuse(http.StatusNotFound, codeNotFound, "there is nothing here")
 	}
-	if epoch < p.Epoch {
-		return place{}, token.Room{}, stale(http.StatusGone)
+	if err := p.at(epoch, http.StatusGone); err != nil {
+		return place{}, token.Room{}, err
 	}
 	session := r.PathValue("session")
 	if ticket.ID != "" {
@@ -183,11 +184,17 @@ func (g *Gateway) ofSubject(ctx context.Context, p place, t token.Ticket, sessio
 		return token.Room{}, admission.FromPod("reading the room", err)
 	}
 	m, ok := state.Session(session)
+	since := g.now()
+	if m.Entered != nil {
+		since = *m.Entered
+	}
 	switch {
 	case !ok:
 		return token.Room{}, refuse(http.StatusNotFound, room.UnknownSession, "this session has ended or was replaced")
 	case t.Subject == "" || m.Subject != t.Subject:
 		return token.Room{}, refuse(http.StatusForbidden, codeOtherSession, "the ticket is of another session")
+	case t.ExpiresAt.Before(since): // it expired before the subject came in: something else opened the session
+		return token.Room{}, tokenRefusal(token.ErrExpired)
 	}
 	return token.Room{RoomUID: p.ID.UID, Epoch: p.Epoch, Subject: m.Subject, Session: session, Group: p.ID.GroupID,
 		Role: string(m.Role), Name: m.Name}, nil

@@ -6,11 +6,14 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/pion/webrtc/v4"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
+	"voiceroom.dev/voiceroom/gateway"
 	"voiceroom.dev/voiceroom/room"
 	"voiceroom.dev/voiceroom/token"
 )
@@ -96,7 +99,7 @@ func TestWHIPWithATicket(t *testing.T) {
 		want int
 		code string
 	}{
-		{"trickle", call{method: "PATCH", path: at, bearer: ticket, body: "a=candidate:1 1 udp 1 192.0.2.1 1 typ host", contentType: "application/trickle-ice-sdpfrag", header: http.Header{"If-Match": {tag}}}, 204, ""},
+		{"trickle", call{method: "PATCH", path: at, bearer: ticket, body: "a=candidate:1 1 udp 1 192.0.2.1 1 typ host", contentType: "Application/Trickle-ICE-SDPfrag; charset=utf-8", header: http.Header{"If-Match": {tag}}}, 204, ""},
 		{"restart with a fragment", call{method: "PATCH", path: at, bearer: ticket, body: "a=ice-ufrag:abcd", contentType: "application/trickle-ice-sdpfrag", header: http.Header{"If-Match": {"*"}}}, 422, "restart-needs-offer"},
 		{"restart of nothing", call{method: "PATCH", path: at, bearer: ticket, body: "v=0", contentType: "application/sdp"}, 428, "if-match-required"},
 		{"somebody else's ticket", call{method: "DELETE", path: at, bearer: other}, 403, "other-session"},
@@ -131,17 +134,35 @@ func TestWHIPWithATicket(t *testing.T) {
 	}
 }
 
-// What opened a session ends it, expired or not; nothing else does.
+// What opened a session ends it, expired or not; what had expired before does not,
+// though it is the same subject's.
 func TestExpiredTicketStillHangsUp(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 4, MaxMics: 2}, nil)
-	g := w.join(w.hostTicket(), "")
-	expired := w.ticket(token.Ticket{Purpose: token.PurposeHost, Subject: owner, ExpiresAt: minuteAgo()})
-	if a := w.do(call{method: "POST", path: w.rtc(), bearer: expired, body: "v=0", contentType: "application/sdp"}); a.status != 401 || a.code != "token-expired" {
+	var ahead atomic.Int64
+	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 4, MaxMics: 2}, func(c *gateway.Config) {
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	old := w.ticket(token.Ticket{Purpose: token.PurposeHost, Subject: owner, ExpiresAt: minuteAgo()})
+	invite := w.ticket(token.Ticket{Purpose: token.PurposeInvite})
+	ticket := w.hostTicket()
+	ann := w.enter(ticket, "Ann")
+	at := w.rtc() + "/1/" + ann.Grant.Session
+	ahead.Store(int64(2 * time.Hour)) // the ticket lived for one
+
+	if a := w.do(call{method: "POST", path: w.rtc(), bearer: ticket, body: "v=0", contentType: "application/sdp"}); a.status != 401 || a.code != "token-expired" {
 		t.Errorf("it opens a session: %d %s", a.status, a.code)
 	}
-	if a := w.do(call{method: "DELETE", path: w.rtc() + "/1/" + g.Session, bearer: expired}); a.status != http.StatusNoContent {
-		t.Errorf("it does not end one: %d %s", a.status, a.code)
+	if a := w.do(call{method: "DELETE", path: at, bearer: old}); a.status != 401 || a.code != "token-expired" {
+		t.Errorf("one that expired before she came ends her session: %d %s", a.status, a.code)
+	}
+	if a := w.do(call{method: "DELETE", path: at, bearer: invite}); a.status != 403 || a.code != "other-session" {
+		t.Errorf("an invite ends her session: %d %s", a.status, a.code)
+	}
+	if a := w.do(call{method: "DELETE", path: w.rtc() + "/2/" + ann.Grant.Session, bearer: ticket}); a.status != 503 || a.code != "moving" {
+		t.Errorf("at an epoch that is not yet: %d %s", a.status, a.code)
+	}
+	if a := w.do(call{method: "DELETE", path: at, bearer: ticket}); a.status != http.StatusNoContent {
+		t.Errorf("it does not end its session: %d %s", a.status, a.code)
 	}
 }
 

@@ -123,15 +123,16 @@ func TestKindsAreNeverConfused(t *testing.T) {
 	ticket, room, caller := h.mintAll(t)
 	accepts := map[string]func(string) error{
 		"ticket": func(s string) error { _, err := h.Verifier.Ticket(s); return err },
+		"old":    func(s string) error { _, err := h.TicketExpired(s); return err },
 		"room":   func(s string) error { _, err := h.Verifier.Room(s, "r-1", 3); return err },
-		"late":   func(s string) error { _, err := h.Verifier.RoomExpired(s, "r-1", 3); return err },
+		"late":   func(s string) error { _, err := h.RoomExpired(s, "r-1", 3); return err },
 		"caller": func(s string) error { _, err := h.Verifier.Caller(s, "p-1"); return err },
 	}
-	audiences := map[string]string{"ticket": "voiceroom-gateway", "room": "room:r-1#3", "late": "room:r-1#3", "caller": "pod:p-1"}
+	audiences := map[string]string{"ticket": "voiceroom-gateway", "old": "voiceroom-gateway", "room": "room:r-1#3", "late": "room:r-1#3", "caller": "pod:p-1"}
 	typs := map[string]string{"ticket": "vr-ticket+jwt", "room": "vr-room+jwt", "caller": "vr-caller+jwt"}
 	for kind, minted := range map[string]string{"ticket": ticket, "room": room, "caller": caller} {
 		for wanted, accept := range accepts {
-			if kind == wanted || kind == "room" && wanted == "late" {
+			if kind == wanted || kind == "room" && wanted == "late" || kind == "ticket" && wanted == "old" {
 				if err := accept(minted); err != nil {
 					t.Errorf("%s refused as %s: %v", kind, wanted, err)
 				}
@@ -260,7 +261,7 @@ func TestAudience(t *testing.T) {
 			if _, err := h.Verifier.Room(room, tt.uid, tt.epoch); !errors.Is(err, tt.want) {
 				t.Errorf("Room: %v, want %v", err, tt.want)
 			}
-			if _, err := h.Verifier.RoomExpired(room, tt.uid, tt.epoch); !errors.Is(err, tt.want) {
+			if _, err := h.RoomExpired(room, tt.uid, tt.epoch); !errors.Is(err, tt.want) {
 				t.Errorf("RoomExpired: %v, want %v", err, tt.want)
 			}
 		})
@@ -319,24 +320,48 @@ func TestRoomExpired(t *testing.T) {
 	if _, err := h.Verifier.Room(room, "r-1", 3); !errors.Is(err, token.ErrExpired) {
 		t.Fatalf("Room: %v, want ErrExpired", err)
 	}
-	got, err := h.Verifier.RoomExpired(room, "r-1", 3)
+	got, err := h.RoomExpired(room, "r-1", 3)
 	if diff := cmp.Diff(aRoom, got); err != nil || diff != "" {
 		t.Errorf("RoomExpired: %v (-want +got):\n%s", err, diff)
 	}
 	tampered := room[:len(room)-4] + "AAAA"
-	if _, err := h.Verifier.RoomExpired(tampered, "r-1", 3); !errors.Is(err, token.ErrSignature) {
+	if _, err := h.RoomExpired(tampered, "r-1", 3); !errors.Is(err, token.ErrSignature) {
 		t.Errorf("tampered: %v, want ErrSignature", err)
 	}
 	noExpiry := h.forge(t, func(tok *jwt.Token, c jwt.MapClaims) {
 		tok.Header["typ"], c["aud"] = "vr-room+jwt", "room:r-1#3"
 		delete(c, "exp")
 	})
-	if _, err := h.Verifier.RoomExpired(noExpiry, "r-1", 3); !errors.Is(err, token.ErrMalformed) {
+	if _, err := h.RoomExpired(noExpiry, "r-1", 3); !errors.Is(err, token.ErrMalformed) {
 		t.Errorf("without an expiry: %v, want ErrMalformed", err)
 	}
 	h.public = &token.PublicSet{}
-	if _, err := h.Verifier.RoomExpired(room, "r-1", 3); !errors.Is(err, token.ErrUnknownKey) {
+	if _, err := h.RoomExpired(room, "r-1", 3); !errors.Is(err, token.ErrUnknownKey) {
 		t.Errorf("its key is gone: %v, want ErrUnknownKey", err)
+	}
+}
+
+// TestTicketExpired accepts a ticket past its expiry for as long as its key is verified.
+func TestTicketExpired(t *testing.T) {
+	h := newHouse(t)
+	ticket, _, _ := h.mintAll(t)
+	want, err := h.Verifier.Ticket(ticket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.now = aTicket.ExpiresAt.Add(time.Hour)
+	if _, err := h.Verifier.Ticket(ticket); !errors.Is(err, token.ErrExpired) {
+		t.Fatalf("Ticket: %v, want ErrExpired", err)
+	}
+	got, err := h.TicketExpired(ticket)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("TicketExpired: %v (-want +got):\n%s", err, diff)
+	}
+	retired := *h.ring.Public()
+	retired.Keys[0].Expires = h.now.Add(-time.Minute).Unix()
+	h.public = &retired
+	if _, err := h.TicketExpired(ticket); !errors.Is(err, token.ErrUnknownKey) {
+		t.Errorf("its key has retired: %v, want ErrUnknownKey", err)
 	}
 }
 
@@ -383,7 +408,7 @@ func FuzzVerifier(f *testing.F) {
 		} else if diff := cmp.Diff(wantTicket, got); diff != "" {
 			t.Errorf("accepted a ticket that we did not mint:\n%s", diff)
 		}
-		if got, err := h.Verifier.RoomExpired(s, "r-1", 3); err != nil {
+		if got, err := h.RoomExpired(s, "r-1", 3); err != nil {
 			typed(t, err)
 		} else if diff := cmp.Diff(aRoom, got); diff != "" {
 			t.Errorf("accepted a room token that we did not mint:\n%s", diff)
