@@ -68,38 +68,53 @@ func (n *follower) rest() {
 	n.live = false
 }
 
-// take applies one frame of the watch. The frame is the follower's to keep.
+// take applies one frame of the watch and wakes the controller. The frame is the
+// follower's to keep.
 func (n *follower) take(f mediaapi.Frame) error {
-	n.mu.Lock()
-	found := !n.live
-	if f.Snapshot != nil || f.Event != nil {
-		n.shared = nil
-	}
-	n.live, n.refused = true, false
-	urgent := found
+	urgent, err := n.apply(f)
 	switch {
-	case f.Snapshot != nil && n.state != nil && n.state.Epoch == f.Snapshot.Epoch && n.state.Seq > f.Snapshot.Seq:
-		// An answer to a call that the watch has overtaken.
-	case f.Snapshot != nil:
-		urgent = urgent || n.state == nil || n.state.Phase != f.Snapshot.Phase
-		n.state = f.Snapshot
-	case f.Event != nil:
-		urgent = urgent || f.Event.Room != nil
-		if n.state == nil || !n.state.Apply(*f.Event) {
-			n.mu.Unlock()
-			return errGap
-		}
-	}
-	n.fleet.errandsOf(n.claim.RoomUID, n.state, f)
-	n.mu.Unlock()
-
-	switch {
+	case err != nil:
+		return err
 	case urgent:
 		n.fleet.wake(n.claim.Room, 0)
 	case f.Snapshot != nil || f.Event != nil:
 		n.fleet.wake(n.claim.Room, summaryEvery)
 	}
 	return nil
+}
+
+// apply brings the replica up to a frame. It is urgent if the pod was found again or
+// the room's phase changed.
+func (n *follower) apply(f mediaapi.Frame) (urgent bool, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	urgent = !n.live
+	if f.Snapshot != nil || f.Event != nil {
+		n.shared = nil
+	}
+	n.live, n.refused = true, false
+	switch {
+	case f.Snapshot != nil:
+		urgent = n.replace(f.Snapshot) || urgent
+	case f.Event != nil:
+		urgent = urgent || f.Event.Room != nil
+		if n.state == nil || !n.state.Apply(*f.Event) {
+			return false, errGap
+		}
+	}
+	n.fleet.errandsOf(n.claim.RoomUID, n.state, f)
+	return urgent, nil
+}
+
+// replace takes a snapshot, unless it is the answer to a call that the watch has
+// overtaken, and says whether the phase changed. Call it with the lock held.
+func (n *follower) replace(s *room.State) bool {
+	old := n.state
+	if old != nil && old.Epoch == s.Epoch && old.Seq > s.Seq {
+		return false
+	}
+	n.state = s
+	return old == nil || old.Phase != s.Phase
 }
 
 // lose notes that the watch broke.

@@ -34,37 +34,49 @@ type verdict struct {
 	wait   time.Duration        // of goOn; 0: for ever
 }
 
+// timer watches the durations of a lifecycle.
+type timer struct {
+	now  time.Time
+	next time.Duration // until the first of them has passed; 0: none is running
+}
+
+// over says whether a duration that began at a time has passed. One that is not set,
+// or has not begun, never has.
+func (t *timer) over(began *metav1.Time, d *metav1.Duration) bool {
+	if began == nil || d == nil {
+		return false
+	}
+	left := began.Add(d.Duration).Sub(t.now)
+	if left > 0 && (t.next == 0 || left < t.next) {
+		t.next = left
+	}
+	return left <= 0
+}
+
 // decide judges a room that has not ended by its spec and status. known says that
 // the status is how the room is now: its pod is being watched, or it has none.
 // Without that, a room whose pod cannot be heard is not taken for an empty one.
 func decide(vr *v1alpha1.VoiceRoom, known bool, now time.Time) verdict {
 	l, s := vr.Spec.Lifecycle, vr.Status
-	v := verdict{}
-	// over says whether a duration that began at a time has passed.
-	over := func(began time.Time, d *metav1.Duration) bool {
-		if d == nil {
-			return false
+	t := timer{now: now}
+	if s.StartedAt == nil {
+		if t.over(&vr.CreationTimestamp, l.UnclaimedTimeout) && known {
+			return verdict{act: shut, reason: v1alpha1.CloseUnclaimed}
 		}
-		left := began.Add(d.Duration).Sub(now)
-		if left > 0 && (v.wait == 0 || left < v.wait) {
-			v.wait = left
-		}
-		return left <= 0
+		return verdict{wait: t.next}
 	}
 	switch {
-	case s.StartedAt == nil && over(vr.CreationTimestamp.Time, l.UnclaimedTimeout) && known:
-		return verdict{act: shut, reason: v1alpha1.CloseUnclaimed}
-	case s.StartedAt != nil && over(s.StartedAt.Time, l.MaxDuration):
+	case t.over(s.StartedAt, l.MaxDuration):
 		return verdict{act: shut, reason: v1alpha1.CloseMaxDuration}
-	case s.Phase == v1alpha1.RoomAsleep && wanted(vr):
+	case asleep(vr) && wanted(vr):
 		return verdict{act: wake}
-	case s.Phase != v1alpha1.RoomAsleep && s.StartedAt != nil && s.EmptySince != nil && over(s.EmptySince.Time, l.EmptyTimeout) && known:
+	case !asleep(vr) && t.over(s.EmptySince, l.EmptyTimeout) && known:
 		if l.WhenEmpty == v1alpha1.EmptySleep {
 			return verdict{act: sleep}
 		}
 		return verdict{act: shut, reason: v1alpha1.CloseEmpty}
 	}
-	return v
+	return verdict{wait: t.next}
 }
 
 // wanted says whether somebody asked for the room since it fell asleep.
