@@ -62,10 +62,14 @@ func (g *Gateway) identify(r *http.Request) (caller, error) {
 			return caller{}, err
 		}
 		return caller{subject: t.Subject, name: t.Name, session: &t}, nil
-	case g.cfg.Credentials.OIDC != nil && strings.Count(credential, ".") == 2:
+	}
+	if key, ok := g.cfg.Credentials.APIKeys().Find(credential); ok {
+		return ofKey(key, r.Header.Get(headerUser))
+	}
+	if g.cfg.Credentials.OIDC != nil && strings.Count(credential, ".") == 2 {
 		return g.ofIssuer(r.Context(), credential)
 	}
-	return g.ofKey(credential, r.Header.Get(headerUser))
+	return caller{}, refuse(http.StatusUnauthorized, mediaapi.Unauthenticated, "the credential is not known here")
 }
 
 func (g *Gateway) ofTicket(credential string) (caller, error) {
@@ -95,18 +99,15 @@ func (g *Gateway) ofIssuer(ctx context.Context, credential string) (caller, erro
 	return caller{subject: p.Subject, name: p.Name}, nil
 }
 
-func (g *Gateway) ofKey(credential, user string) (caller, error) {
-	name, ok := g.cfg.Credentials.APIKeys().Find(credential)
-	if !ok {
-		return caller{}, refuse(http.StatusUnauthorized, mediaapi.Unauthenticated, "the credential is not known here")
-	}
+// ofKey is the user that a back end speaks for with its API key.
+func ofKey(key, user string) (caller, error) {
 	if user == "" {
-		return caller{key: name}, nil
+		return caller{key: key}, nil
 	}
 	if len(user) > maxUser || strings.ContainsFunc(user, func(c rune) bool { return !unicode.IsPrint(c) || c == unicode.ReplacementChar }) {
 		return caller{}, refuse(http.StatusBadRequest, codeUserRequired, "%s is at most %d bytes of printable text", headerUser, maxUser)
 	}
-	return caller{subject: prefixKey + name + ":" + user, name: user, key: name}, nil
+	return caller{subject: prefixKey + key + ":" + user, name: user, key: key}, nil
 }
 
 // subjectOf refuses a back end that does not say whom it speaks for.

@@ -126,6 +126,7 @@ func TestTokensForSomethingElse(t *testing.T) {
 	offer := call{method: "POST", path: w.rtc(), body: "v=0", contentType: "application/sdp"}
 	hangup := call{method: "DELETE", path: w.rtc() + "/1/" + session}
 	join := call{method: "POST", path: w.path("/join")}
+	guest, _ := w.guest("G")
 	for _, test := range []struct {
 		name   string
 		call   call
@@ -155,6 +156,17 @@ func TestTokensForSomethingElse(t *testing.T) {
 		{"a session deletes the room", call{method: "DELETE", path: w.path("")}, ann.Grant.Token, 403, "not-allowed"},
 		{"a stranger's ticket deletes the room", call{method: "DELETE", path: w.path("")}, w.ticket(token.Ticket{Purpose: token.PurposeJoin, Subject: "key:shop:bob"}), 403, "not-allowed"},
 		{"a stranger's ticket invites", call{method: "POST", path: w.path("/invites")}, w.ticket(token.Ticket{Purpose: token.PurposeJoin, Subject: "key:shop:bob"}), 403, "not-allowed"},
+		{"a guest invites", call{method: "POST", path: w.path("/invites")}, guest, 403, "not-allowed"},
+		{"a guest deletes the room", call{method: "DELETE", path: w.path("")}, guest, 403, "not-allowed"},
+		{"a guest makes a room", call{method: "POST", path: "/v1/rooms", body: `{"namespace":"default"}`}, guest, 403, "not-allowed"},
+		{"a guest ends another's session", hangup, guest, 403, "other-session"},
+		{"an invite as a bearer, offer", offer, w.ticket(token.Ticket{Purpose: token.PurposeInvite}), 401, "not-an-identity"},
+		{"an invite as a bearer, hang up", hangup, w.ticket(token.Ticket{Purpose: token.PurposeInvite}), 403, "other-session"},
+		{"another room's invite", call{method: "POST", path: w.path("/join"), body: fmt.Sprintf(`{"invite":%q}`, w.ticket(token.Ticket{Purpose: token.PurposeInvite, RoomUID: "other"}))}, guest, 401, "token-audience"},
+		{"an older epoch's token, invite", call{method: "POST", path: w.path("/invites")}, sign(token.Room{RoomUID: uid, Epoch: 0, Subject: owner, Session: session}), 410, "stale-epoch"},
+		{"another room's token, messages", call{method: "GET", path: w.path("/messages")}, sign(token.Room{RoomUID: "other", Epoch: 1, Subject: owner, Session: session}), 401, "token-audience"},
+		{"another room's token, events", call{method: "GET", path: w.path("/events")}, sign(token.Room{RoomUID: "other", Epoch: 1, Subject: owner, Session: session}), 401, "token-audience"},
+		{"another room's token, invite", call{method: "POST", path: w.path("/invites")}, sign(token.Room{RoomUID: "other", Epoch: 1, Subject: owner, Session: session}), 401, "token-audience"},
 		{"a ticket as an invite", call{method: "POST", path: w.path("/join"), body: fmt.Sprintf(`{"invite":%q}`, w.hostTicket())}, w.hostTicket(), 400, "bad-request"},
 		{"an API key for nobody", join, apiKey, 400, "user-required"},
 	} {

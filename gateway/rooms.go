@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
@@ -126,7 +127,8 @@ func (g *Gateway) createRoom(w http.ResponseWriter, r *http.Request) error {
 
 // mayChange refuses namespaces in which rooms are not made or deleted over HTTP.
 func (g *Gateway) mayChange(namespace string) error {
-	if slices.Contains(g.cfg.RoomNamespaces, "*") && namespace != "" || slices.Contains(g.cfg.RoomNamespaces, namespace) {
+	anywhere := slices.Contains(g.cfg.RoomNamespaces, "*") && len(validation.IsDNS1123Label(namespace)) == 0
+	if anywhere || slices.Contains(g.cfg.RoomNamespaces, namespace) {
 		return nil
 	}
 	return refuse(http.StatusForbidden, codeNamespace, "rooms cannot be changed in this namespace")
@@ -171,9 +173,9 @@ func (g *Gateway) deleteRoom(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// forThisRoom refuses a ticket that is for another room.
+// forThisRoom refuses a ticket that is for another room; a guest's is for none.
 func forThisRoom(who caller, vr *v1alpha1.VoiceRoom) error {
-	if t := who.ticket; t != nil && t.RoomUID != string(vr.UID) {
+	if t := who.ticket; t != nil && t.Purpose != token.PurposeGuest && t.RoomUID != string(vr.UID) {
 		return tokenRefusal(token.ErrAudience)
 	}
 	return nil

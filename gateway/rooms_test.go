@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
+	"voiceroom.dev/voiceroom/gateway"
 )
 
 type summary struct {
@@ -109,6 +111,42 @@ func TestOnlyTheOwnerOrABackEndDeletes(t *testing.T) {
 			t.Errorf("%s: the room is gone: %v", test.who, gone)
 		}
 	}
+}
+
+// Where rooms can be made in any namespace, what is no namespace's name gets no
+// further than we do.
+func TestAnyNamespaceIsStillANamespace(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 2, MaxMics: 1}, func(c *gateway.Config) {
+		c.RoomNamespaces = []string{"*"}
+		c.Cluster.Writer = counting{direct, &asked}
+	})
+	for _, namespace := range []string{"", ".", "..", "a/b", "../../api", "%2e%2e", "A", "a b", strings.Repeat("a", 64)} {
+		a := w.do(call{method: "POST", path: "/v1/rooms", bearer: apiKey, header: http.Header{"X-Voiceroom-User": {"ann"}},
+			body: `{"name":"x","namespace":"` + namespace + `"}`})
+		if a.status != http.StatusForbidden || a.code != "namespace-not-allowed" {
+			t.Errorf("%q: %d %s", namespace, a.status, a.code)
+		}
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("the API server was asked %d times", n)
+	}
+	if a := w.do(call{method: "POST", path: "/v1/rooms", bearer: apiKey, header: http.Header{"X-Voiceroom-User": {"ann"}},
+		body: `{"namespace":"no-such-namespace"}`}); a.status != http.StatusNotFound || a.code != "unknown-room" || asked.Load() != 1 {
+		t.Errorf("one that is not there: %d %s", a.status, a.code)
+	}
+}
+
+// counting counts what is created.
+type counting struct {
+	client.Writer
+	created *atomic.Int32
+}
+
+func (c counting) Create(ctx context.Context, o client.Object, opts ...client.CreateOption) error {
+	c.created.Add(1)
+	return c.Writer.Create(ctx, o, opts...)
 }
 
 func TestPublishedKeysVerifyOurTokens(t *testing.T) {

@@ -126,8 +126,9 @@ func eventually(t *testing.T, what string, yes func() bool) {
 }
 
 const (
-	apiKey = "a-back-end's-key-of-some-length" // of "shop"
-	owner  = "key:shop:ann"
+	apiKey    = "a-back-end's-key-of-some-length"  // of "shop"
+	dottedKey = "a.key.that-has-the-form-of-a-JWT" // of "forum"
+	owner     = "key:shop:ann"
 )
 
 // keys are the deployment's: of tokens, of the operator and of the gateways.
@@ -176,13 +177,13 @@ func newWorld(t *testing.T, spec v1alpha1.VoiceRoomSpec, changes func(*gateway.C
 	}
 	t.Cleanup(func() { _ = w.chat.Close() })
 	w.startGateway(changes)
-	w.createRoom(spec)
+	w.createRoom("", spec)
 	return w
 }
 
 func (w *world) startGateway(changes func(*gateway.Config)) {
 	w.t.Helper()
-	apiKeys, err := apikey.Parse(map[string][]byte{"shop": []byte(apiKey)})
+	apiKeys, err := apikey.Parse(map[string][]byte{"shop": []byte(apiKey), "forum": []byte(dottedKey)})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -223,11 +224,12 @@ func (w *world) startGateway(changes func(*gateway.Config)) {
 	})
 }
 
-// createRoom makes the VoiceRoom and its group, and gives it to a pod.
-func (w *world) createRoom(spec v1alpha1.VoiceRoomSpec) {
+// createRoom makes the VoiceRoom and its group, and gives it to a pod. The name may
+// be empty.
+func (w *world) createRoom(name string, spec v1alpha1.VoiceRoomSpec) {
 	w.t.Helper()
 	spec.Owner = cmp.Or(spec.Owner, owner)
-	w.vr = &v1alpha1.VoiceRoom{ObjectMeta: metav1.ObjectMeta{Namespace: "default", GenerateName: "room-"}, Spec: spec}
+	w.vr = &v1alpha1.VoiceRoom{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, GenerateName: "room-"}, Spec: spec}
 	if err := direct.Create(w.t.Context(), w.vr); err != nil {
 		w.t.Fatal(err)
 	}
@@ -239,6 +241,15 @@ func (w *world) createRoom(spec v1alpha1.VoiceRoomSpec) {
 		w.t.Fatal(err)
 	}
 	w.claim(1, nil)
+}
+
+// recreate deletes the room and makes another of the same name.
+func (w *world) recreate() {
+	w.t.Helper()
+	if err := direct.Delete(w.t.Context(), w.vr); err != nil {
+		w.t.Fatal(err)
+	}
+	w.createRoom(w.vr.Name, w.vr.Spec)
 }
 
 // ticket signs a ticket for the world's room.
