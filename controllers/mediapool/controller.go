@@ -48,6 +48,8 @@ type Reconciler struct {
 	// otherwise.
 	Namespace, Image string
 	Clock            clock.PassiveClock
+	// Pick returns a number of 0 to n-1 at random, to spread pods over ports.
+	Pick func(n int) int
 
 	certificates certificates
 }
@@ -83,7 +85,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, pool *v1alpha1.MediaPool) (c
 	if err := r.Client.List(ctx, &pods, client.InNamespace(r.Namespace), client.MatchingLabels{v1alpha1.LabelPool: pool.Name}); err != nil {
 		return ctrl.Result{}, fmt.Errorf("listing the pods of pool %s: %w", pool.Name, err)
 	}
-	p := makePlan(pool, pods.Items, func(pod *corev1.Pod) bool { return r.Promised(pod.UID) }, r.Clock.Now())
+	p := makePlan(pool, pods.Items, func(pod *corev1.Pod) bool { return r.Promised(pod.UID) }, r.Pick, r.Clock.Now())
 	short, err := r.carryOut(ctx, pool, p)
 	if err := errors.Join(err, r.writeStatus(ctx, pool, countPods(pods.Items), short)); err != nil {
 		return ctrl.Result{}, err

@@ -61,8 +61,9 @@ type plan struct {
 }
 
 // makePlan compares a pool with its pods. promised says which idle pods a room is
-// about to claim: they are no longer counted on, and not taken away.
-func makePlan(pool *v1alpha1.MediaPool, pods []corev1.Pod, promised func(*corev1.Pod) bool, now time.Time) plan {
+// about to claim: they are no longer counted on, and not taken away. pick(n) picks
+// one of n ports to start from.
+func makePlan(pool *v1alpha1.MediaPool, pods []corev1.Pod, promised func(*corev1.Pod) bool, pick func(n int) int, now time.Time) plan {
 	c, spec := countPods(pods), pool.Spec
 	var p plan
 	held := 0 // failed pods that stand in for their replacements a while longer
@@ -84,7 +85,7 @@ func makePlan(pool *v1alpha1.MediaPool, pods []corev1.Pod, promised func(*corev1
 	if room := int(spec.MaxPods) - c.total(); p.missing > room {
 		p.missing, p.short = max(room, 0), v1alpha1.ReasonMaxPodsReached
 	}
-	p.create = freePorts(pool, pods)
+	p.create = freePorts(pool, pods, pick)
 	if len(p.create) < p.missing {
 		p.missing, p.short = len(p.create), v1alpha1.ReasonPortsExhausted
 	}
@@ -98,9 +99,10 @@ func earliest(a, b time.Duration) time.Duration {
 	return a
 }
 
-// freePorts are the pool's ports that no pod is named after, lowest first. One may
-// turn out to be taken when its pod is created.
-func freePorts(pool *v1alpha1.MediaPool, pods []corev1.Pod) []int32 {
+// freePorts are the pool's ports that no pod is named after. They start anywhere:
+// a port that something else on its node holds, so that pods fail there, is not
+// tried over and over.
+func freePorts(pool *v1alpha1.MediaPool, pods []corev1.Pod, pick func(n int) int) []int32 {
 	taken := make(map[string]bool, len(pods))
 	for i := range pods {
 		taken[pods[i].Name] = true
@@ -111,7 +113,11 @@ func freePorts(pool *v1alpha1.MediaPool, pods []corev1.Pod) []int32 {
 			free = append(free, port)
 		}
 	}
-	return free
+	if len(free) == 0 {
+		return nil
+	}
+	start := pick(len(free))
+	return slices.Concat(free[start:], free[:start])
 }
 
 // endedAt is when a pod's containers ended, as far as the kubelet said.

@@ -54,6 +54,10 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 			return fmt.Errorf("indexing %T by %s: %w", index.of, index.name, err)
 		}
 	}
+	// Filled with the other caches, not when the first room asks for its pod's node.
+	if _, err := mgr.GetCache().GetInformer(ctx, &corev1.Node{}); err != nil {
+		return fmt.Errorf("following nodes: %w", err)
+	}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.VoiceRoom{}).
 		Owns(&v1alpha1.GroupChat{}).

@@ -1,0 +1,105 @@
+package voiceroom
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"voiceroom.dev/voiceroom/api/v1alpha1"
+	"voiceroom.dev/voiceroom/room"
+)
+
+func TestGroupFor(t *testing.T) {
+	vr := testRoom(func(vr *v1alpha1.VoiceRoom) {
+		vr.Spec.DisplayName = "Friday"
+		vr.Spec.Chat = v1alpha1.RoomChat{Provider: "nats", DeletionPolicy: v1alpha1.DeletionRetain}
+	})
+	group := groupFor(vr)
+	want := v1alpha1.GroupChatSpec{Provider: "nats", Name: "Friday", Owner: "key:k:ann", MaxMembers: 10, MaxMics: 2, DeletionPolicy: v1alpha1.DeletionRetain}
+	if diff := cmp.Diff(want, group.Spec); diff != "" {
+		t.Errorf("spec (-want +got):\n%s", diff)
+	}
+	if !metav1.IsControlledBy(group, vr) || group.Name != vr.Name || group.Namespace != vr.Namespace {
+		t.Errorf("group %s/%s is not owned by its room: %v", group.Namespace, group.Name, group.OwnerReferences)
+	}
+	if len(group.Finalizers) != 1 || group.Finalizers[0] != v1alpha1.Finalizer {
+		t.Errorf("finalizers %v: the group could be gone before it is dissolved", group.Finalizers)
+	}
+}
+
+// TestSeedFromStatus checks what a room that lost pod and replica starts from.
+func TestSeedFromStatus(t *testing.T) {
+	if s := seedFromStatus(testRoom(nil)); s != nil {
+		t.Errorf("a room that nobody entered is seeded with %+v", s)
+	}
+	vr := testRoom(func(vr *v1alpha1.VoiceRoom) {
+		vr.Status.StartedAt, vr.Status.Banned = at(1), []string{"key:k:eve"}
+		vr.Status.Media = &v1alpha1.RoomMediaStatus{PodUID: "pod", Epoch: 4}
+	})
+	state := room.New(idOf(vr), 4, specOf(vr), seedFromStatus(vr), epochZero).State()
+	if state.Phase != room.Opened || state.ActivatedAt == nil || !state.ActivatedAt.Equal(at(1).Time) {
+		t.Errorf("phase %s, activated at %v: the owner would have to come first again", state.Phase, state.ActivatedAt)
+	}
+	if diff := cmp.Diff([]string{"key:k:eve"}, state.Settings.Banned); diff != "" {
+		t.Errorf("bans (-want +got):\n%s", diff)
+	}
+	if state.Settings.MaxMembers != 10 || state.Settings.Owner != "key:k:ann" || state.Settings.Generation != 1 {
+		t.Errorf("settings %+v are not the spec's", state.Settings)
+	}
+}
+
+func TestNodeAddresses(t *testing.T) {
+	external := corev1.NodeAddress{Type: corev1.NodeExternalIP, Address: "203.0.113.7"}
+	internal := corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: "10.0.0.7"}
+	name := corev1.NodeAddress{Type: corev1.NodeHostName, Address: "node-7"}
+	for what, tt := range map[string]struct {
+		node []corev1.NodeAddress
+		want []string
+	}{
+		"external first": {[]corev1.NodeAddress{name, internal, external}, []string{"203.0.113.7"}},
+		"internal":       {[]corev1.NodeAddress{name, internal}, []string{"10.0.0.7"}},
+		"both families":  {[]corev1.NodeAddress{internal, {Type: corev1.NodeInternalIP, Address: "fd00::7"}}, []string{"10.0.0.7", "fd00::7"}},
+		"host's":         {nil, []string{"192.0.2.1"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			node := &corev1.Node{Status: corev1.NodeStatus{Addresses: tt.node}}
+			pod := &corev1.Pod{Status: corev1.PodStatus{HostIP: "192.0.2.1"}}
+			if diff := cmp.Diff(tt.want, nodeAddresses(node, pod)); diff != "" {
+				t.Errorf("addresses (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestShortage(t *testing.T) {
+	pod := func(change func(*corev1.Pod)) corev1.Pod {
+		p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{}}}
+		p.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1", Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}
+		change(&p)
+		return p
+	}
+	assigned := pod(func(p *corev1.Pod) { p.Labels[v1alpha1.LabelRoomUID] = "x" })
+	starting := pod(func(p *corev1.Pod) { p.Status = corev1.PodStatus{Phase: corev1.PodPending} })
+	claimed := pod(func(*corev1.Pod) {})
+	pool := &v1alpha1.MediaPool{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v1alpha1.MediaPoolSpec{MaxPods: 2}}
+	for name, tt := range map[string]struct {
+		pods   []corev1.Pod
+		reason string
+		says   string
+	}{
+		"full":     {[]corev1.Pod{assigned, assigned}, v1alpha1.ReasonPoolExhausted, "2 assigned, 0 being claimed, 0 starting, 2 of at most 2"},
+		"promised": {[]corev1.Pod{assigned, claimed}, v1alpha1.ReasonPoolExhausted, "1 assigned, 1 being claimed"},
+		"starting": {[]corev1.Pod{assigned, starting}, v1alpha1.ReasonWaitingForPod, "1 starting"},
+		"growing":  {nil, v1alpha1.ReasonWaitingForPod, "0 of at most 2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reason, message := shortage(pool, tt.pods)
+			if reason != tt.reason || !strings.Contains(message, tt.says) {
+				t.Errorf("%s: %s; want %s: ...%s", reason, message, tt.reason, tt.says)
+			}
+		})
+	}
+}

@@ -1,0 +1,142 @@
+package voiceroom
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	testclock "k8s.io/utils/clock/testing"
+
+	"voiceroom.dev/voiceroom/api/v1alpha1"
+	"voiceroom.dev/voiceroom/room"
+)
+
+func TestConclude(t *testing.T) {
+	r := &Reconciler{Clock: testclock.NewFakePassiveClock(epochZero), GatewayURL: "https://voice.example.org"}
+	condition := func(kind string, ok metav1.ConditionStatus, reason string) func(*v1alpha1.VoiceRoom) {
+		return func(vr *v1alpha1.VoiceRoom) { r.set(vr, kind, ok, reason, "because of %s", reason) }
+	}
+	chatUp := condition(v1alpha1.ConditionChatReady, metav1.ConditionTrue, v1alpha1.ReasonGroupCreated)
+	mediaUp := condition(v1alpha1.ConditionMediaReady, metav1.ConditionTrue, v1alpha1.ReasonPodClaimed)
+	for name, tt := range map[string]struct {
+		changes []func(*v1alpha1.VoiceRoom)
+		phase   v1alpha1.RoomPhase
+		reason  string
+	}{
+		"new":        {nil, v1alpha1.RoomPending, v1alpha1.ReasonPending},
+		"no chat":    {[]func(*v1alpha1.VoiceRoom){condition(v1alpha1.ConditionChatReady, metav1.ConditionFalse, v1alpha1.ReasonProviderNotFound), mediaUp}, v1alpha1.RoomPending, v1alpha1.ReasonProviderNotFound},
+		"no pod":     {[]func(*v1alpha1.VoiceRoom){chatUp, condition(v1alpha1.ConditionMediaReady, metav1.ConditionFalse, v1alpha1.ReasonPoolExhausted)}, v1alpha1.RoomPending, v1alpha1.ReasonPoolExhausted},
+		"up":         {[]func(*v1alpha1.VoiceRoom){chatUp, mediaUp}, v1alpha1.RoomReady, v1alpha1.ReasonReady},
+		"entered":    {[]func(*v1alpha1.VoiceRoom){chatUp, mediaUp, func(vr *v1alpha1.VoiceRoom) { vr.Status.StartedAt = at(1) }}, v1alpha1.RoomOpen, v1alpha1.ReasonReady},
+		"asleep":     {[]func(*v1alpha1.VoiceRoom){chatUp, func(vr *v1alpha1.VoiceRoom) { vr.Status.Phase = v1alpha1.RoomAsleep }}, v1alpha1.RoomAsleep, v1alpha1.ReasonAsleep},
+		"over":       {[]func(*v1alpha1.VoiceRoom){chatUp, mediaUp, func(vr *v1alpha1.VoiceRoom) { vr.Status.ClosedAt = at(1) }}, v1alpha1.RoomClosed, v1alpha1.ReasonClosed},
+		"just woken": {[]func(*v1alpha1.VoiceRoom){chatUp, func(vr *v1alpha1.VoiceRoom) { vr.Status.Phase = v1alpha1.RoomPending }}, v1alpha1.RoomPending, v1alpha1.ReasonPending},
+	} {
+		t.Run(name, func(t *testing.T) {
+			vr := testRoom(nil)
+			for _, change := range tt.changes {
+				change(vr)
+			}
+			r.conclude(vr)
+			var ready metav1.Condition
+			for _, c := range vr.Status.Conditions {
+				if c.Type == v1alpha1.ConditionReady {
+					ready = c
+				}
+				if c.ObservedGeneration != vr.Generation {
+					t.Errorf("%s observed generation %d, want %d", c.Type, c.ObservedGeneration, vr.Generation)
+				}
+			}
+			if vr.Status.Phase != tt.phase || ready.Reason != tt.reason || (ready.Status == metav1.ConditionTrue) != (tt.reason == v1alpha1.ReasonReady) {
+				t.Errorf("phase %s, Ready %s for %s; want %s for %s", vr.Status.Phase, ready.Status, ready.Reason, tt.phase, tt.reason)
+			}
+			if want := "https://voice.example.org/r/default/r"; vr.Status.JoinURL != want {
+				t.Errorf("join URL %q, want %q", vr.Status.JoinURL, want)
+			}
+		})
+	}
+}
+
+// TestConcludeIsStable: what was written once is not written again.
+func TestConcludeIsStable(t *testing.T) {
+	clk := testclock.NewFakePassiveClock(epochZero)
+	r := &Reconciler{Clock: clk}
+	vr := testRoom(nil)
+	r.conclude(vr)
+	stored := vr.DeepCopy()
+	clk.SetTime(epochZero.Add(time.Hour))
+	r.conclude(vr)
+	if diff := cmp.Diff(stored.Status, vr.Status); diff != "" {
+		t.Errorf("time alone changed the status (-before +after):\n%s", diff)
+	}
+}
+
+func TestSummarize(t *testing.T) {
+	instant := epochZero.Add(1234 * time.Millisecond)
+	state := &room.State{Epoch: 1, ActivatedAt: &instant,
+		Settings: room.Settings{MaxMembers: 9, MaxMics: 3, Banned: []string{"key:k:spec", "key:k:call"}},
+		Members: []room.Member{
+			{ID: 1, Subject: "key:k:ann", Status: room.Entered}, {ID: 2, Subject: "key:k:bob", Status: room.Away},
+			{ID: 3, Subject: "key:k:cid", Status: room.Reserved}, {ID: 4, Subject: "key:k:dan", Status: room.Held}},
+		Mics: []room.Mic{{Index: 0, Member: 1}, {Index: 2, Member: 2, ModMuted: true}}}
+	vr := testRoom(func(vr *v1alpha1.VoiceRoom) { vr.Spec.Banned = []string{"key:k:spec"} })
+	summarize(vr, state)
+	second := metav1.NewTime(epochZero.Add(time.Second))
+	want := v1alpha1.VoiceRoomStatus{Members: 2, EffectiveMaxMembers: 9, EffectiveMaxMics: 3, Banned: []string{"key:k:call"}, StartedAt: &second,
+		Mics: []v1alpha1.MicStatus{{Index: 0, Holder: "key:k:ann"}, {Index: 2, Holder: "key:k:bob", Muted: true}}, OnMic: "key:k:ann,key:k:bob"}
+	if diff := cmp.Diff(want, vr.Status); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+	later := instant.Add(time.Hour)
+	state.ActivatedAt = &later
+	if summarize(vr, state); !vr.Status.StartedAt.Equal(&second) {
+		t.Errorf("startedAt moved to %v: it is a latch", vr.Status.StartedAt)
+	}
+}
+
+func TestOnlySummary(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*v1alpha1.VoiceRoomStatus)
+		want   bool
+	}{
+		"members": {func(s *v1alpha1.VoiceRoomStatus) { s.Members = 3 }, true},
+		"mics":    {func(s *v1alpha1.VoiceRoomStatus) { s.Mics = []v1alpha1.MicStatus{{Index: 1}} }, true},
+		"empty":   {func(s *v1alpha1.VoiceRoomStatus) { s.EmptySince = at(1) }, true},
+		"claim":   {func(s *v1alpha1.VoiceRoomStatus) { s.Media = &v1alpha1.RoomMediaStatus{Epoch: 1} }, false},
+		"started": {func(s *v1alpha1.VoiceRoomStatus) { s.Members, s.StartedAt = 1, at(1) }, false},
+		"closed":  {func(s *v1alpha1.VoiceRoomStatus) { s.ClosedAt = at(1) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stored := testRoom(nil)
+			vr := stored.DeepCopy()
+			tt.change(&vr.Status)
+			if got := onlySummary(stored, vr); got != tt.want {
+				t.Errorf("onlySummary = %v", got)
+			}
+		})
+	}
+}
+
+func TestPace(t *testing.T) {
+	var p pace
+	if wait := p.wait("a", epochZero); wait != 0 {
+		t.Fatalf("the first summary waits %v", wait)
+	}
+	if wait, want := p.wait("a", epochZero.Add(300*time.Millisecond)), 700*time.Millisecond; wait != want {
+		t.Errorf("the second summary of a room waits %v, want %v", wait, want)
+	}
+	if wait := p.wait("a", epochZero.Add(summaryEvery)); wait != 0 {
+		t.Errorf("a second later it waits %v", wait)
+	}
+	written := 0
+	for i := range 1000 {
+		if p.wait(types.UID(rune('b'+i)), epochZero.Add(2*time.Second)) == 0 {
+			written++
+		}
+	}
+	if written != summariesPerSecond {
+		t.Errorf("%d rooms wrote at once, want %d", written, summariesPerSecond)
+	}
+}
