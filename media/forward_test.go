@@ -2,9 +2,6 @@ package media
 
 import (
 	"encoding/binary"
-	"encoding/json"
-	"fmt"
-	"log/slog"
 	"runtime"
 	"slices"
 	"sync"
@@ -12,13 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/pion/srtp/v3"
 
 	"voiceroom.dev/voiceroom/media/egress"
 	"voiceroom.dev/voiceroom/media/transport"
-	"voiceroom.dev/voiceroom/mediaapi"
-	"voiceroom.dev/voiceroom/room"
 )
 
 // wire is a client's end of the network: it counts packets by the member whose audio
@@ -276,106 +270,6 @@ func TestPercentile75(t *testing.T) {
 	}{{[]float64{0.5}, 0.5}, {[]float64{0.2, 0.1}, 0.2}, {[]float64{4, 1, 3, 2}, 3}, {[]float64{5, 4, 3, 2, 1}, 4}} {
 		if got := percentile75(test.values); got != test.want {
 			t.Errorf("%v: got %v, want %v", test.values, got, test.want)
-		}
-	}
-}
-
-func newTestKeeper(t *testing.T) *keeper {
-	t.Helper()
-	k := newKeeper(slog.Default(), time.Now, nil, newMetrics())
-	k.open(mediaapi.PutRequest{ID: room.ID{UID: "r"}, Epoch: 1,
-		Spec: room.Spec{Owner: "ann", MaxMembers: 5000, MaxMics: 2, Access: room.Public, MicPolicy: room.Auto}})
-	return k
-}
-
-// A watcher that does not read is given a snapshot in place of the events it missed.
-func TestSlowWatcher(t *testing.T) {
-	k := newTestKeeper(t)
-	w, err := k.watch(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	flip := func(i int) {
-		if _, err := k.do(room.Control, room.SetAccess{Access: []room.Access{room.Locked, room.Public}[i%2]}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w.take()
-	for i := range watchQueue + 10 {
-		flip(i)
-	}
-	var replica *room.State
-	for _, line := range w.take() {
-		var f mediaapi.Frame
-		if err := json.Unmarshal(line, &f); err != nil {
-			t.Fatal(err)
-		}
-		if f.Snapshot != nil {
-			replica = f.Snapshot
-		} else if replica == nil || !replica.Apply(*f.Event) {
-			t.Fatal("an event that does not follow")
-		}
-	}
-	if diff := cmp.Diff(k.room.State(), replica); diff != "" {
-		t.Errorf("the replica differs:\n%s", diff)
-	}
-}
-
-// Where a snapshot is too large for a client, those who only listen are left out.
-func TestShortSnapshot(t *testing.T) {
-	k := newTestKeeper(t)
-	k.room = room.New(room.ID{UID: "r"}, 2, room.Spec{Owner: "ann", MaxMembers: 9, MaxMics: 2}, &room.State{Epoch: 1,
-		Members: []room.Member{
-			{ID: 1, Subject: "ann", Role: room.Host, Status: room.Entered},
-			{ID: 2, Subject: "bob", Role: room.Speaker, Status: room.Entered},
-			{ID: 3, Subject: "cy", Role: room.Speaker, Status: room.Entered},
-			{ID: 4, Subject: "dee", Role: room.CoHost, Status: room.Entered},
-		},
-		Mics: []room.Mic{{Index: 0, Member: 2, Grant: 1}}}, time.Now())
-	for _, subject := range []string{"ann", "bob", "cy", "dee"} { // they come back
-		if _, err := k.do(room.Control, room.Reserve{Subject: subject, Session: subject}); err != nil {
-			t.Fatal(err)
-		}
-		for _, c := range []room.Command{room.Open{Session: subject}, room.Associate{Session: subject}, room.Enter{Session: subject}} {
-			if _, err := k.do(room.Control, c); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	var got snapshot
-	if err := json.Unmarshal(shortSnapshot(k.room), &got); err != nil {
-		t.Fatal(err)
-	}
-	var ids []uint32
-	for _, m := range got.State.Members {
-		ids = append(ids, m.ID)
-	}
-	if !slices.Equal(ids, []uint32{1, 2, 4}) || got.Omitted != 1 {
-		t.Errorf("members %v, %d omitted", ids, got.Omitted)
-	}
-}
-
-// Events go out in messages of bounded size, in order.
-func TestBatches(t *testing.T) {
-	var p publisher
-	for i := range 2*maxBatch + 1 {
-		p.add([]room.Event{{Seq: uint64(i), Type: room.EventMember, Member: &room.Member{Subject: fmt.Sprint("secret", i)}}})
-	}
-	batches := p.takeBatches()
-	if len(batches) != 3 || len(p.takeBatches()) != 0 {
-		t.Fatalf("%d batches", len(batches))
-	}
-	seq := uint64(0)
-	for _, b := range batches {
-		var m eventBatch
-		if err := json.Unmarshal(b, &m); err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range m.Events {
-			if e.Seq != seq || e.Member != nil {
-				t.Fatalf("event %d: %+v", seq, e)
-			}
-			seq++
 		}
 	}
 }

@@ -336,8 +336,8 @@ func (k *keeper) connected(s *session) {
 	if err := k.associate(s); err != nil {
 		k.log.Info("a connection that stands was not associated", "session", s.id, "error", err)
 		k.metrics.refused(err)
-		_, _ = k.do(room.Control, room.Fail{Session: s.id}) // refused if the room has forgotten it already
 		k.end(s, codeOf(err), "the connection was not taken into the room", time.Now())
+		_, _ = k.do(room.Control, room.Fail{Session: s.id}) // refused if the room has forgotten it already
 	}
 }
 

@@ -21,7 +21,7 @@ type (
 		Type  string      `json:"type"`
 		State *room.State `json:"state"`
 		// Omitted is how many members are left out because the client takes no message
-		// of that size: they have no microphone, no raised hand and command nobody.
+		// of that size: they have no microphone and command nobody.
 		Omitted int `json:"omitted,omitempty"`
 	}
 

@@ -19,6 +19,8 @@ const (
 	// maxBatch is how many events go into one message, so that it stays far below
 	// what any client takes.
 	maxBatch = 100
+	// maxPending is how many events of one beat are sent; of more, a snapshot tells in fewer bytes.
+	maxPending = 500
 	// caughtUp is how little must be queued, in bytes, before a client that fell behind is sent
 	// a snapshot.
 	caughtUp = 64 << 10
@@ -26,11 +28,21 @@ const (
 
 // publisher gathers what clients are to be told. It is the keeper's.
 type publisher struct {
-	pending []room.Event // public, since the last beat
-	whole   []byte       // the snapshot as of seq; nil: none made
-	epoch   uint64
-	seq     uint64
+	pending   []room.Event    // public, since the last beat
+	snapshots [details][]byte // as of epoch and seq; nil: not made
+	epoch     uint64
+	seq       uint64
 }
+
+// detail is how much of the room a snapshot shows: clients take messages of different sizes.
+type detail int
+
+const (
+	everyone detail = iota
+	active          // who speaks, commands or raises a hand
+	speakers        // who speaks or commands
+	details
+)
 
 func (p *publisher) add(events []room.Event) {
 	for _, e := range events {
@@ -49,23 +61,27 @@ func (p *publisher) takeBatches() [][]byte {
 }
 
 // snapshotOf returns the snapshot message of the room now.
-func (p *publisher) snapshotOf(r *room.Room) []byte {
-	s := r.View()
-	if p.whole == nil || p.seq != s.Seq || p.epoch != s.Epoch {
-		p.whole, p.seq, p.epoch = marshal(snapshot{Type: "snapshot", State: s.Public()}), s.Seq, s.Epoch
+func (p *publisher) snapshotOf(r *room.Room, d detail) []byte {
+	if s := r.View(); p.seq != s.Seq || p.epoch != s.Epoch {
+		p.snapshots, p.seq, p.epoch = [details][]byte{}, s.Seq, s.Epoch
 	}
-	return p.whole
+	if p.snapshots[d] == nil {
+		p.snapshots[d] = marshal(newSnapshot(r.View().Public(), d))
+	}
+	return p.snapshots[d]
 }
 
-// shortSnapshot returns the snapshot without the members that only listen.
-func shortSnapshot(r *room.Room) []byte {
-	s := r.View().Public()
+// newSnapshot takes s.
+func newSnapshot(s *room.State, d detail) snapshot {
 	all := len(s.Members)
 	s.Members = slices.DeleteFunc(s.Members, func(m room.Member) bool {
-		speaks := slices.ContainsFunc(s.Mics, func(mic room.Mic) bool { return mic.Member == m.ID })
-		return !speaks && m.HandAt == nil && m.Role != room.Host && m.Role != room.CoHost
+		switch {
+		case d == everyone, m.Role == room.Host, m.Role == room.CoHost, d == active && m.HandAt != nil:
+			return false
+		}
+		return !slices.ContainsFunc(s.Mics, func(mic room.Mic) bool { return mic.Member == m.ID })
 	})
-	return marshal(snapshot{Type: "snapshot", State: s, Omitted: all - len(s.Members)})
+	return snapshot{Type: "snapshot", State: s, Omitted: all - len(s.Members)}
 }
 
 // onBeat does everything periodic.
@@ -89,6 +105,12 @@ func (k *keeper) onBeat(now time.Time) {
 
 // publish tells clients what happened since the last beat.
 func (k *keeper) publish() {
+	if len(k.publisher.pending) > maxPending {
+		k.publisher.pending = nil
+		for _, s := range k.sessions {
+			s.stale = true
+		}
+	}
 	batches := k.publisher.takeBatches()
 	pulse := marshal(heartbeat{Type: "heartbeat", Seq: k.room.View().Seq})
 	for _, s := range k.sessions {
@@ -133,9 +155,9 @@ func (k *keeper) sendSnapshot(s *session) {
 	if s.conn.Buffered() > caughtUp {
 		return // it is stale until it has read what is queued
 	}
-	err := s.conn.Send(k.publisher.snapshotOf(k.room))
-	if errors.Is(err, transport.ErrMessageTooLarge) {
-		err = s.conn.Send(shortSnapshot(k.room))
+	err := transport.ErrMessageTooLarge
+	for d := everyone; d < details && errors.Is(err, transport.ErrMessageTooLarge); d++ {
+		err = s.conn.Send(k.publisher.snapshotOf(k.room, d))
 	}
 	s.stale = errors.Is(err, transport.ErrBacklog)
 }

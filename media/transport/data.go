@@ -125,7 +125,7 @@ func (c *Conn) serveData(d *dtls.Conn) error {
 		return ended(err)
 	}
 	buf := make([]byte, maxReceive)
-	for {
+	for !c.closed.Load() { // what was received before the end may still wait to be read, slowly
 		n, _, err := channel.ReadDataChannel(buf)
 		switch {
 		case errors.Is(err, io.ErrShortBuffer):
@@ -135,6 +135,7 @@ func (c *Conn) serveData(d *dtls.Conn) error {
 		}
 		c.handler.Data(buf[:n])
 	}
+	return ErrClosed
 }
 
 // acceptChannel waits for the channel "room" and closes any other. Later ones are never accepted: the

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pion/webrtc/v4"
 
@@ -83,5 +84,48 @@ func TestMessagesOfClients(t *testing.T) {
 	}
 	if err := transporttest.Receive(t, h.closed, "Closed"); !errors.Is(err, ErrProtocol) {
 		t.Errorf("closed with %v", err)
+	}
+}
+
+// slow takes one message, and no other before it is told to.
+type slow struct {
+	*recorder
+	release chan struct{}
+}
+
+func (s slow) Data(msg []byte) {
+	s.recorder.Data(msg)
+	<-s.release
+}
+
+// A connection that is closed ends whatever its client has sent: the rest is not handed on.
+func TestCloseDropsWhatWaits(t *testing.T) {
+	s := newServer(t)
+	client := transporttest.New(t, transporttest.Options{Uplink: true, Data: true})
+	offer, err := ParseOffer(client.Offer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := slow{newRecorder(), make(chan struct{})}
+	c, answer, err := s.Accept(offer, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.Answer(answer)
+	transporttest.Receive(t, client.Opened, "the open channel")
+	for range 50 {
+		if err := client.Channel.SendText("command"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	transporttest.Receive(t, h.messages, "the first message")
+	for client.Channel.BufferedAmount() > 0 { // until the server has the others
+		time.Sleep(time.Millisecond)
+	}
+	c.Close(errors.New("kicked"))
+	close(h.release)
+	transporttest.Receive(t, h.closed, "Closed")
+	if n := len(h.messages); n > 0 {
+		t.Errorf("%d messages were handed on after the end", n)
 	}
 }

@@ -23,7 +23,9 @@ type Handler interface {
 	// NACK is called when the client asks for packets of a slot again. seqs, at most MaxNACK of
 	// them, is valid until NACK returns.
 	NACK(slot int, seqs []uint16)
-	// Data is called for each message of the data channel. msg is valid until Data returns.
+	// Data is called for each message of the data channel, and by taking its time makes the client wait
+	// with the next. What waits when the connection is closed here is dropped. msg is valid until Data
+	// returns.
 	Data(msg []byte)
 	// Closed is called exactly once for every accepted connection, connected or not, with the
 	// reason given to Close or the error that ended it. It must not call Server.Close.
