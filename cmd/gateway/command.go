@@ -10,10 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
-	"k8s.io/klog/v2"
-	ctrl "sigs.k8s.io/controller-runtime"
 
 	"voiceroom.dev/voiceroom/cmd/internal/release"
 	"voiceroom.dev/voiceroom/gateway"
@@ -46,7 +43,9 @@ type settings struct {
 	logLevel  slog.Level
 }
 
-func newCommand() *cobra.Command {
+// newCommand makes the command. libraries makes those that log by a global logger do
+// so with the command's.
+func newCommand(libraries func(slog.Handler)) *cobra.Command {
 	var s settings
 	cmd := &cobra.Command{
 		Use:   "gateway [--public-url URL] [--allow-guests] [--oidc-issuer URL --oidc-audience ID]",
@@ -93,8 +92,7 @@ SIGTERM ends event streams, lets running requests finish, and exits.`,
 	s.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		handler := slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: s.logLevel})
-		ctrl.SetLogger(logr.FromSlogHandler(handler))
-		klog.SetSlogLogger(slog.New(handler)) // what client-go says
+		libraries(handler)
 		return run(cmd.Context(), s, slog.New(handler))
 	}
 	return cmd
@@ -138,26 +136,15 @@ func (s settings) config() (gateway.Config, error) {
 	if s.namespace == "" {
 		return cfg, errors.New("--namespace is needed outside a pod: where the operator keeps its keys")
 	}
-	if s.publicURL != "" {
-		at, err := url.Parse(s.publicURL)
-		if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" || at.RawQuery != "" || at.Fragment != "" {
-			return cfg, fmt.Errorf("--public-url: %q is not an address such as https://voice.example.org", s.publicURL)
-		}
-		cfg.PublicURL = at
+	var err error
+	if cfg.PublicURL, err = parsePublicURL(s.publicURL); err != nil {
+		return cfg, fmt.Errorf("--public-url: %w", err)
 	}
-	for _, origin := range s.allowedOrigins {
-		at, err := url.Parse(origin)
-		if origin != "*" && (err != nil || at.Scheme == "" || at.Host == "" || at.Path != "") {
-			return cfg, fmt.Errorf("--allowed-origin: %q is not an origin such as https://app.example.org", origin)
-		}
-		cfg.AllowedOrigins = append(cfg.AllowedOrigins, strings.ToLower(origin))
+	if cfg.AllowedOrigins, err = parseEach(s.allowedOrigins, parseOrigin); err != nil {
+		return cfg, fmt.Errorf("--allowed-origin: %w", err)
 	}
-	for _, text := range s.trustedProxies {
-		network, err := netip.ParsePrefix(text)
-		if err != nil {
-			return cfg, fmt.Errorf("--trusted-proxy: %w", err)
-		}
-		cfg.TrustedProxies = append(cfg.TrustedProxies, network)
+	if cfg.TrustedProxies, err = parseEach(s.trustedProxies, netip.ParsePrefix); err != nil {
+		return cfg, fmt.Errorf("--trusted-proxy: %w", err)
 	}
 	if s.apiKeysDir != "" {
 		keys, err := apikey.Load(s.apiKeysDir)
@@ -167,11 +154,42 @@ func (s settings) config() (gateway.Config, error) {
 		cfg.Credentials.APIKeys = func() *apikey.Set { return keys }
 	}
 	if s.oidcIssuer != "" {
-		verifier, err := idtoken.New(s.oidcIssuer, s.oidcAudience, nil, time.Now)
-		if err != nil {
+		if cfg.Credentials.OIDC, err = idtoken.New(s.oidcIssuer, s.oidcAudience, nil, time.Now); err != nil {
 			return cfg, fmt.Errorf("--oidc-issuer: %w", err)
 		}
-		cfg.Credentials.OIDC = verifier
 	}
 	return cfg, nil
+}
+
+// parsePublicURL returns nil for an empty text.
+func parsePublicURL(text string) (*url.URL, error) {
+	if text == "" {
+		return nil, nil //nolint:nilnil // none was given
+	}
+	at, err := url.Parse(text)
+	if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" || at.RawQuery != "" || at.Fragment != "" {
+		return nil, fmt.Errorf("%q is not an address such as https://voice.example.org", text)
+	}
+	return at, nil
+}
+
+// parseOrigin returns a web origin as browsers write it (RFC 6454, section 6.2).
+func parseOrigin(text string) (string, error) {
+	at, err := url.Parse(text)
+	if text != "*" && (err != nil || at.Scheme == "" || at.Host == "" || at.Path != "") {
+		return "", fmt.Errorf("%q is not an origin such as https://app.example.org", text)
+	}
+	return strings.ToLower(text), nil
+}
+
+func parseEach[T any](texts []string, parse func(string) (T, error)) ([]T, error) {
+	all := make([]T, 0, len(texts))
+	for _, text := range texts {
+		one, err := parse(text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, nil
 }

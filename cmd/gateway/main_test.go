@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -43,6 +44,7 @@ const (
 	user      = "system:serviceaccount:voiceroom-system:voiceroom-gateway"
 	patience  = 30 * time.Second
 	apiKey    = "a-back-end's-key-of-some-length"
+	otherKey  = "another-back-end's-key-of-a-length"
 )
 
 func TestSettingsThatAreRefused(t *testing.T) {
@@ -63,7 +65,7 @@ func TestSettingsThatAreRefused(t *testing.T) {
 		{[]string{"--log-level", "loud"}, "log-level"},
 		{[]string{"argument"}, "argument"},
 	} {
-		cmd := newCommand()
+		cmd := newCommand(func(slog.Handler) {})
 		cmd.SetArgs(append([]string{"--namespace", namespace}, test.args...))
 		cmd.SetOut(io.Discard)
 		cmd.SetErr(io.Discard)
@@ -199,6 +201,12 @@ func publicData(t *testing.T, ring *token.Ring) map[string]string {
 	return map[string]string{mediaapi.TokensFile: string(public), v1alpha1.CAFile: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))}
 }
 
+// logFirst is logWith for the first run of this process only: what an earlier one left
+// running may be logging.
+func logFirst(handler slog.Handler) { firstRun.Do(func() { logWith(handler) }) }
+
+var firstRun sync.Once
+
 // running is a gateway that runs.
 type running struct {
 	t           *testing.T
@@ -213,7 +221,7 @@ func start(c *cluster, args ...string) *running {
 	listen, health := freeAddress(c.t), freeAddress(c.t)
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{t: c.t, url: "http://" + listen, health: "http://" + health, stop: stop, ended: make(chan error, 1), log: &bytes.Buffer{}}
-	cmd := newCommand()
+	cmd := newCommand(logFirst)
 	cmd.SetArgs(append([]string{"--kubeconfig", c.kubeconfig, "--namespace", namespace, "--listen", listen, "--health-listen", health}, args...))
 	cmd.SetErr(&lockedWriter{w: r.log})
 	go func() { r.ended <- cmd.ExecuteContext(ctx) }()
@@ -343,13 +351,23 @@ func TestGateway(t *testing.T) {
 		_, body := r.do("GET", r.url+"/.well-known/jwks.json", "", "")
 		return strings.Contains(body, next.Keys[0].ID)
 	})
-	if err := c.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "voiceroom-api-keys"}}); err != nil {
+	apiKeys := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "voiceroom-api-keys"},
+		Data: map[string][]byte{"shop": []byte("too short"), "forum": []byte(otherKey)}}
+	refuses := func(key string) func() bool {
+		return func() bool {
+			status, _ := r.do("POST", r.url+"/v1/rooms", key, room)
+			return status == http.StatusUnauthorized
+		}
+	}
+	update(c, apiKeys)
+	r.eventually("the key that was replaced opens nothing", refuses(apiKey))
+	if refuses(otherKey)() {
+		t.Error("the key beside it is refused too")
+	}
+	if err := c.Delete(t.Context(), apiKeys); err != nil {
 		t.Fatal(err)
 	}
-	r.eventually("the API key opens nothing", func() bool {
-		status, _ := r.do("POST", r.url+"/v1/rooms", apiKey, room)
-		return status == http.StatusUnauthorized
-	})
+	r.eventually("keys of a Secret that is gone open nothing", refuses(otherKey))
 
 	r.stop()
 	if err := <-r.ended; err != nil {
@@ -375,7 +393,7 @@ func update(c *cluster, o client.Object) {
 func TestVersionAndHelp(t *testing.T) {
 	for _, flag := range []string{"--version", "--help"} {
 		var out bytes.Buffer
-		cmd := newCommand()
+		cmd := newCommand(func(slog.Handler) {})
 		cmd.SetArgs([]string{flag})
 		cmd.SetOut(&out)
 		if err := cmd.Execute(); err != nil || out.Len() == 0 {

@@ -10,10 +10,13 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -30,20 +33,30 @@ type Set struct {
 	digests map[string][sha256.Size]byte // by name
 }
 
-// Parse reads names and values. Errors name the key, never its value.
+// Parse reads names and values. The set holds those that are well-formed, whatever
+// the error says of others: one mistake must not keep a key alive that was taken
+// away beside it. Errors name the key, never its value.
 func Parse(values map[string][]byte) (*Set, error) {
 	s := &Set{digests: make(map[string][sha256.Size]byte, len(values))}
-	for name, value := range values {
+	owners := make(map[[sha256.Size]byte]string, len(values))
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if !names.MatchString(name) {
-			return nil, fmt.Errorf("API key %.64q: the name may have letters, digits and . _ - only", name)
+			errs = append(errs, fmt.Errorf("API key %.64q: the name may have letters, digits and . _ - only", name))
+			continue
 		}
-		digest, err := digestOf(bytes.TrimSpace(value))
+		digest, err := digestOf(bytes.TrimSpace(values[name]))
 		if err != nil {
-			return nil, fmt.Errorf("API key %q: %w", name, err)
+			errs = append(errs, fmt.Errorf("API key %q: %w", name, err))
+			continue
 		}
-		s.digests[name] = digest
+		if other, taken := owners[digest]; taken { // whose would a request with it be?
+			errs = append(errs, fmt.Errorf("API key %q: it is the same as %q", name, other))
+			continue
+		}
+		owners[digest], s.digests[name] = name, digest
 	}
-	return s, nil
+	return s, errors.Join(errs...)
 }
 
 func digestOf(value []byte) (digest [sha256.Size]byte, err error) {

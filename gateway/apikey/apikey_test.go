@@ -60,6 +60,17 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// A key that was taken away is gone, whatever else is wrong with the others.
+func TestParseKeepsWhatIsWellFormed(t *testing.T) {
+	keys, err := apikey.Parse(map[string][]byte{"shop": []byte(secret), "short": []byte("x"), "twin": []byte(digest)})
+	if err == nil || !strings.Contains(err.Error(), `"short"`) || !strings.Contains(err.Error(), `"twin"`) {
+		t.Errorf("error %v, want one about short and twin", err)
+	}
+	if name, ok := keys.Find(secret); !ok || name != "shop" || keys.Len() != 1 {
+		t.Errorf("found %q, %v of %d keys; want shop of 1", name, ok, keys.Len())
+	}
+}
+
 func TestLoadReadsAMountedSecret(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{"shop": secret, "..data": "not a key"} {

@@ -129,7 +129,7 @@ func (k *Keyring) follow(client kubernetes.Interface, namespace string, w watch)
 	informer := cache.NewSharedIndexInformer(source, object, 0, nil)
 	take := func(object any) {
 		if err := w.set(contents(object)); err != nil {
-			k.log.Error("Keys cannot be used; the ones before stay", "kind", w.kind, "name", w.name, "error", err)
+			k.log.Error("Keys cannot be used", "kind", w.kind, "name", w.name, "error", err)
 			return
 		}
 		w.present.Store(true)
@@ -188,9 +188,6 @@ func (k *Keyring) setPublic(data map[string][]byte) error {
 
 func (k *Keyring) setAPIKeys(data map[string][]byte) error {
 	keys, err := apikey.Parse(data)
-	if err != nil {
-		return err
-	}
-	k.apiKeys.Store(keys)
-	return nil
+	k.apiKeys.Store(keys) // the well-formed ones
+	return err
 }

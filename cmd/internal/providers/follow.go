@@ -21,12 +21,15 @@ const refresh = 30 * time.Second
 // API server: it is for the gateway. (The operator's ChatProvider controller
 // opens providers itself, because it also tells how that went.)
 func Follow(mgr ctrl.Manager, opener *Opener) error {
-	everywhere := false
+	everywhere, skip := false, true
 	f := &follower{reader: mgr.GetClient(), opener: opener}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("chatprovider-follower").
 		For(&v1alpha1.ChatProvider{}).
-		WithOptions(controller.Options{NeedLeaderElection: &everywhere}).
+		WithOptions(controller.Options{
+			NeedLeaderElection: &everywhere,
+			SkipNameValidation: &skip, // a process may run several managers, as tests do
+		}).
 		Complete(f)
 	if err != nil {
 		return fmt.Errorf("following ChatProviders: %w", err)
