@@ -1,0 +1,42 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestFlagsAreChecked(t *testing.T) {
+	good := settings{namespace: "voiceroom-system", mediaNamespace: "voiceroom-media", mediaImage: "media:v1"}
+	for name, tt := range map[string]struct {
+		change func(*settings)
+		says   string // empty: accepted
+	}{
+		"enough":           {func(*settings) {}, ""},
+		"public URL":       {func(s *settings) { s.publicURL = "https://voice.example.org/" }, ""},
+		"no namespace":     {func(s *settings) { s.namespace = "" }, "--namespace"},
+		"no media":         {func(s *settings) { s.mediaNamespace = "" }, "--media-namespace"},
+		"one for both":     {func(s *settings) { s.mediaNamespace = s.namespace }, "--media-namespace"},
+		"URL without a //": {func(s *settings) { s.publicURL = "voice.example.org" }, "--public-url"},
+		"URL of a file":    {func(s *settings) { s.publicURL = "file:///etc" }, "--public-url"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := good
+			tt.change(&s)
+			err := s.check()
+			if (err == nil) != (tt.says == "") || err != nil && !strings.HasPrefix(err.Error(), tt.says) {
+				t.Errorf("check: %v, want an error that names %q", err, tt.says)
+			}
+			if strings.HasSuffix(s.publicURL, "/") && err == nil {
+				t.Errorf("public URL %q would make links with two slashes", s.publicURL)
+			}
+		})
+	}
+}
+
+func TestMediaImageIsRequired(t *testing.T) {
+	cmd := newCommand()
+	cmd.SetArgs([]string{"--namespace", "voiceroom-system"})
+	if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "media-image") {
+		t.Errorf("without --media-image: %v", err)
+	}
+}

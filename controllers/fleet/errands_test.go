@@ -1,0 +1,177 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
+	testclock "k8s.io/utils/clock/testing"
+
+	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/room"
+)
+
+// notes is a clerk that writes down what it is asked, and answers err.
+type notes struct {
+	asked []string
+	err   error
+}
+
+func (n *notes) Confirm(_ context.Context, _ Room, session string) error {
+	n.asked = append(n.asked, "confirm "+session)
+	return n.err
+}
+
+func (n *notes) Repair(context.Context, Room) error {
+	n.asked = append(n.asked, "repair")
+	return n.err
+}
+
+// followed is a fleet that follows one room without a pod to call.
+func followed(t *testing.T, clerk Clerk) (*Fleet, *follower, *testclock.FakeClock) {
+	t.Helper()
+	clk := testclock.NewFakeClock(time.Unix(1_000_000, 0))
+	f := New(nil, clerk, clk, logr.Discard())
+	t.Cleanup(f.errands.ShutDown)
+	n := &follower{fleet: f, claim: Claim{Room: roomNamed("r"), RoomUID: "uid", Epoch: 1}, cancel: func() {}}
+	f.followers["uid"], f.uids[roomNamed("r")] = n, "uid"
+	return f, n, clk
+}
+
+func member(id uint32, status room.Status) room.Member {
+	return room.Member{ID: id, Subject: "key:k:" + string(rune('a'+id)), Session: string(rune('a' + id)), Status: status}
+}
+
+func event(seq uint64, kind room.EventType, m room.Member) mediaapi.Frame {
+	return mediaapi.Frame{Event: &room.Event{Epoch: 1, Seq: seq, Type: kind, Member: &m}}
+}
+
+// next runs the errand that is due.
+func next(t *testing.T, f *Fleet) (done bool) {
+	t.Helper()
+	e, shutdown := f.errands.Get()
+	if shutdown {
+		t.Fatal("no errand")
+	}
+	defer f.errands.Done(e)
+	return f.do(t.Context(), e)
+}
+
+func take(t *testing.T, n *follower, frames ...mediaapi.Frame) {
+	t.Helper()
+	for _, f := range frames {
+		if err := n.take(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAssociatedSessionsAreConfirmed(t *testing.T) {
+	clerk := &notes{}
+	f, n, clk := followed(t, clerk)
+	take(t, n, mediaapi.Frame{Snapshot: &room.State{Epoch: 1, Seq: 1, Members: []room.Member{member(1, room.Associated), member(2, room.Entered)}}},
+		event(2, room.EventMember, member(3, room.Associated)))
+	if f.errands.Len() != 0 {
+		t.Fatal("a client's own feedback was not waited for")
+	}
+	clk.Step(confirmAfter)
+	next(t, f)
+	next(t, f)
+	if diff := cmp.Diff([]string{"confirm b", "confirm d"}, sorted(clerk.asked)); diff != "" {
+		t.Errorf("asked (-want +got):\n%s", diff)
+	}
+}
+
+func sorted(s []string) []string {
+	if len(s) == 2 && s[0] > s[1] {
+		s[0], s[1] = s[1], s[0]
+	}
+	return s
+}
+
+// TestConfirmedMeanwhile: feedback came after all, or the client went.
+func TestConfirmedMeanwhile(t *testing.T) {
+	clerk := &notes{}
+	f, n, clk := followed(t, clerk)
+	take(t, n, mediaapi.Frame{Snapshot: &room.State{Epoch: 1, Seq: 1, Members: []room.Member{member(1, room.Associated)}}},
+		event(2, room.EventMember, member(1, room.Entered)))
+	clk.Step(confirmAfter)
+	if done := next(t, f); !done || len(clerk.asked) > 0 {
+		t.Errorf("done %v, asked %v", done, clerk.asked)
+	}
+}
+
+func TestFailedErrandsAreRunAgain(t *testing.T) {
+	clerk := &notes{err: errors.New("chat is away")}
+	f, n, clk := followed(t, clerk)
+	take(t, n, mediaapi.Frame{Snapshot: &room.State{Epoch: 1, Seq: 1, Members: []room.Member{member(1, room.Associated)}}})
+	clk.Step(confirmAfter)
+	if next(t, f) {
+		t.Error("a confirmation that failed counts as done")
+	}
+	n.lose(mediaapi.ErrUnreachable)
+	if e := (errand{room: "uid", session: "b"}); !f.do(t.Context(), e) {
+		t.Error("an errand at a lost pod goes on: it comes again with the next snapshot")
+	}
+}
+
+// TestDeparturesAreRepairedTogether: everybody who leaves within a while costs one
+// comparison.
+func TestDeparturesAreRepairedTogether(t *testing.T) {
+	clerk := &notes{}
+	f, n, clk := followed(t, clerk)
+	take(t, n, mediaapi.Frame{Snapshot: &room.State{Epoch: 1, Seq: 1, Members: []room.Member{member(1, room.Entered), member(2, room.Entered)}}},
+		event(2, room.EventLeft, member(1, room.Entered)), event(3, room.EventLeft, member(2, room.Entered)))
+	clk.Step(repairAfter)
+	next(t, f)
+	if diff := cmp.Diff([]string{"repair"}, clerk.asked); diff != "" || f.errands.Len() != 0 {
+		t.Errorf("%d errands left, asked (-want +got):\n%s", f.errands.Len(), diff)
+	}
+}
+
+func TestReplicaFollowsItsEvents(t *testing.T) {
+	f, n, _ := followed(t, &notes{})
+	take(t, n, mediaapi.Frame{Snapshot: &room.State{Epoch: 1, Seq: 4}}, event(5, room.EventMember, member(1, room.Entered)))
+	before := f.Replica("uid")
+	take(t, n, event(6, room.EventLeft, member(1, room.Entered)), mediaapi.Frame{})
+	if len(before.State.Members) != 1 || len(f.Replica("uid").State.Members) != 0 {
+		t.Errorf("given out %+v, now %+v: what was given out must not change", before.State, f.Replica("uid").State)
+	}
+	take(t, n, mediaapi.Frame{Snapshot: &room.State{Epoch: 1, Seq: 2}}) // an answer that the watch has overtaken
+	if seq := f.Replica("uid").State.Seq; seq != 6 {
+		t.Errorf("the replica went back to %d", seq)
+	}
+	if err := n.take(event(9, room.EventMember, member(2, room.Entered))); !errors.Is(err, errGap) {
+		t.Errorf("an event after a gap: %v, want the watch to start anew", err)
+	}
+}
+
+func TestLost(t *testing.T) {
+	f, n, clk := followed(t, &notes{})
+	take(t, n, mediaapi.Frame{Snapshot: &room.State{Epoch: 1}})
+	refused := &room.Error{Code: mediaapi.Unauthenticated}
+	for _, step := range []struct {
+		what string
+		do   func()
+		want bool
+	}{
+		{"watched", func() {}, false},
+		{"just lost", func() { n.lose(mediaapi.ErrUnreachable) }, false},
+		{"lost for long", func() { clk.Step(lostAfter) }, true},
+		{"found", func() { take(t, n, mediaapi.Frame{}) }, false},
+		{"refuses our token", func() {
+			clk.Step(time.Hour)
+			n.lose(refused)
+			clk.Step(lostAfter - 1)
+			n.lose(refused)
+			clk.Step(lostAfter - 1)
+		}, false},
+	} {
+		if step.do(); f.Replica("uid").Lost != step.want {
+			t.Errorf("%s: lost is %v", step.what, !step.want)
+		}
+	}
+}
