@@ -13,24 +13,19 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
-
-	"voiceroom.dev/voiceroom/admission/flight"
 )
 
 var (
-	// ErrUnavailable: the issuer does not answer; ask again.
+	// ErrUnavailable says that the issuer does not answer; ask again.
 	ErrUnavailable = errors.New("the identity provider does not answer")
-	// ErrInvalid: the token is not one that the issuer made for us.
+	// ErrInvalid says that the token is not one that the issuer made for us.
 	ErrInvalid = errors.New("ID token refused")
-	// ErrExpired: it was, but no longer is.
+	// ErrExpired says that it was, but no longer is.
 	ErrExpired = errors.New("ID token expired")
 )
 
-const (
-	// discoverEvery bounds how often an issuer that is away is asked.
-	discoverEvery = 5 * time.Second
-	fetchTimeout  = 5 * time.Second
-)
+// algorithms are those of public keys: what the issuer's keys fit decides.
+var algorithms = []string{oidc.RS256, oidc.RS384, oidc.RS512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.EdDSA}
 
 // Person is who a token names.
 type Person struct {
@@ -40,11 +35,10 @@ type Person struct {
 
 // Verifier verifies the tokens of one issuer. Safe for concurrent use.
 type Verifier struct {
-	issuer, audience string
-	http             *http.Client
-	now              func() time.Time
-	discoveries      *flight.Group[*oidc.IDTokenVerifier]
-	found            atomic.Pointer[oidc.IDTokenVerifier]
+	issuer string
+	config *oidc.Config
+	http   *http.Client
+	keys   atomic.Pointer[oidc.RemoteKeySet] // nil: not discovered yet
 }
 
 // New makes a Verifier of tokens that issuer made for audience (our client ID).
@@ -54,22 +48,26 @@ func New(issuer, audience string, transport http.RoundTripper, now func() time.T
 		return nil, errors.New("OpenID Connect needs both an issuer and an audience")
 	}
 	return &Verifier{
-		issuer: issuer, audience: audience, now: now,
-		http:        &http.Client{Transport: transport, Timeout: fetchTimeout},
-		discoveries: flight.New[*oidc.IDTokenVerifier](discoverEvery, fetchTimeout, now),
+		issuer: issuer,
+		config: &oidc.Config{ClientID: audience, SupportedSigningAlgs: algorithms, Now: now},
+		http:   &http.Client{Transport: newPatient(transport, now)},
 	}, nil
 }
 
 // Verify returns whom the token names. The errors wrap one of this package's and
 // never hold the token.
 func (v *Verifier) Verify(ctx context.Context, raw string) (Person, error) {
-	verifier, err := v.discovered(ctx)
+	known, err := v.discovered(ctx)
 	if err != nil {
 		return Person{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	token, err := verifier.Verify(ctx, raw)
+	keys := &observed{KeySet: known}
+	token, err := oidc.NewVerifier(v.issuer, keys, v.config).Verify(ctx, raw)
 	if expired := (*oidc.TokenExpiredError)(nil); errors.As(err, &expired) {
 		return Person{}, ErrExpired
+	}
+	if errors.Is(keys.err, ErrUnavailable) {
+		return Person{}, keys.err
 	}
 	if err != nil {
 		return Person{}, fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -87,18 +85,33 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Person, error) {
 	return Person{Subject: "oidc:" + token.Issuer + ":" + token.Subject, Name: claims.Name}, nil
 }
 
-func (v *Verifier) discovered(ctx context.Context) (*oidc.IDTokenVerifier, error) {
-	if found := v.found.Load(); found != nil {
-		return found, nil
+func (v *Verifier) discovered(ctx context.Context) (*oidc.RemoteKeySet, error) {
+	if keys := v.keys.Load(); keys != nil {
+		return keys, nil
 	}
-	return v.discoveries.Do(ctx, v.issuer, func(ctx context.Context) (*oidc.IDTokenVerifier, error) {
-		ctx = oidc.ClientContext(ctx, v.http)
-		provider, err := oidc.NewProvider(ctx, v.issuer)
-		if err != nil {
-			return nil, fmt.Errorf("discovering %s: %w", v.issuer, err)
-		}
-		found := provider.VerifierContext(ctx, &oidc.Config{ClientID: v.audience, Now: v.now})
-		v.found.Store(found)
-		return found, nil
-	})
+	ctx = oidc.ClientContext(ctx, v.http)
+	provider, err := oidc.NewProvider(ctx, v.issuer)
+	if err != nil {
+		return nil, fmt.Errorf("discovering %s: %w", v.issuer, err)
+	}
+	var found struct {
+		Keys string `json:"jwks_uri"`
+	}
+	if err := provider.Claims(&found); err != nil {
+		return nil, fmt.Errorf("discovering the keys of %s: %w", v.issuer, err)
+	}
+	v.keys.CompareAndSwap(nil, oidc.NewRemoteKeySet(ctx, found.Keys))
+	return v.keys.Load(), nil
+}
+
+// observed remembers why a signature was not verified: oidc's verifier says only
+// that it was not.
+type observed struct {
+	oidc.KeySet
+	err error
+}
+
+func (o *observed) VerifySignature(ctx context.Context, raw string) (payload []byte, err error) {
+	payload, o.err = o.KeySet.VerifySignature(ctx, raw)
+	return payload, o.err
 }

@@ -80,6 +80,56 @@ func TestIssuerThatIsAway(t *testing.T) {
 	}
 }
 
+// Its keys cannot be had although it was discovered: that says nothing of the token.
+func TestKeysThatAreAway(t *testing.T) {
+	i := idtokentest.New(t)
+	now := time.Now()
+	v, err := idtoken.New(i.URL, "voiceroom", i.Client().Transport, func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := i.Sign(t, jwt.SigningMethodRS256, i.Key, nil)
+	if _, err := v.Verify(t.Context(), "a.b.c"); !errors.Is(err, idtoken.ErrInvalid) {
+		t.Fatalf("rubbish: %v", err) // the issuer was discovered for it, its keys were not needed
+	}
+	i.Away.Store(true)
+	if _, err := v.Verify(t.Context(), good); !errors.Is(err, idtoken.ErrUnavailable) || errors.Is(err, idtoken.ErrInvalid) {
+		t.Errorf("%v, want unavailable", err)
+	}
+	i.Away.Store(false)
+	now = now.Add(10 * time.Second)
+	if _, err := v.Verify(t.Context(), good); err != nil {
+		t.Errorf("once it is back: %v", err)
+	}
+	i.Away.Store(true)
+	now = now.Add(time.Hour)
+	if _, err := v.Verify(t.Context(), i.Sign(t, jwt.SigningMethodRS256, i.Key, func(c jwt.MapClaims) { c["exp"] = now.Add(time.Hour).Unix() })); err != nil {
+		t.Errorf("with keys that are known: %v", err)
+	}
+}
+
+// Forged tokens do not make us a hammer on the issuer.
+func TestForgedTokensAreNotPassedOn(t *testing.T) {
+	i := idtokentest.New(t)
+	now := time.Now()
+	v, err := idtoken.New(i.URL, "voiceroom", i.Client().Transport, func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if _, err := v.Verify(t.Context(), i.Sign(t, jwt.SigningMethodRS256, stranger, nil)); !errors.Is(err, idtoken.ErrInvalid) {
+			t.Fatal(err)
+		}
+	}
+	if n := i.Asked.Load(); n != 2 {
+		t.Errorf("the issuer was asked %d times, want twice: itself and its keys", n)
+	}
+}
+
 func TestHalfAConfiguration(t *testing.T) {
 	for _, pair := range [][2]string{{"", "voiceroom"}, {"https://issuer.example", ""}} {
 		if _, err := idtoken.New(pair[0], pair[1], nil, time.Now); err == nil {
