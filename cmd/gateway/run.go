@@ -36,7 +36,7 @@ import (
 )
 
 // What the gateway may do, and nothing else. It reads Secrets by name only; the
-// credentials of a ChatProvider beside the default one are granted by its deployer.
+// credentials of other ChatProviders are granted by the chart (gateway.chatSecrets).
 //
 // +kubebuilder:rbac:groups=voiceroom.dev,resources=voicerooms,verbs=get;list;watch;create;delete;patch
 // +kubebuilder:rbac:groups=voiceroom.dev,resources=groupchats;chatproviders,verbs=get;list;watch

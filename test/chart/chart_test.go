@@ -13,8 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -49,6 +51,7 @@ var variants = map[string][]string{
 	"defaults": nil,
 	"everything": {"--set", "gateway.publicURL=https://voice.example.org", "--set", "gateway.allowGuests=true", "--set", "gateway.allowedOrigins={https://app.example.org}",
 		"--set", "gateway.oidc.issuer=https://login.example.org", "--set", "gateway.oidc.audience=voiceroom", "--set", "gateway.apiKeysSecret=my-keys",
+		"--set", "gateway.chatSecrets={matrix,xmpp}",
 		"--set", "gateway.ingress.enabled=true", "--set", "gateway.ingress.host=voice.example.org", "--set", "gateway.ingress.tlsSecret=voice-tls",
 		"--set", "gateway.ingress.className=nginx", "--set", "gateway.trustedProxies={10.0.0.0/8}", "--set", "gateway.service.type=LoadBalancer",
 		"--set", "chat.existingSecret=my-chat", "--set", "chat.storage.className=fast", "--set", "imagePullSecrets[0].name=pull", "--set", "image.tag=v9",
@@ -70,13 +73,60 @@ func TestBrokenValuesAreRefused(t *testing.T) {
 	for _, values := range []string{
 		"operator.replicas=0", "gateway.replicas=many", "gateway.publicURL=voice.example.org", "gateway.allowGuests=maybe", "gateway.oidc.issuer=https://login.example.org",
 		"gateway.ingress.enabled=true", "media.namespace=Not_A_Name", "chat.storage.size=lots", "image.pullPolicy=Sometimes", "no.such=value", "gateway.service.port=0",
-		"gateway.trustedProxies={everyone}",
+		"gateway.trustedProxies={everyone}", "gateway.chatSecrets={voiceroom-operator-key}", "gateway.chatSecrets={Not_A_Name}",
 	} {
 		out, err := helm(t, "template", "voiceroom", chartPath, "--namespace", namespace, "--set", values)
 		if err == nil {
 			t.Errorf("--set %s was accepted", values)
 		} else if !strings.Contains(out, "don't meet the specifications of the schema") {
 			t.Errorf("--set %s was refused without the schema's words:\n%s", values, out)
+		}
+	}
+}
+
+// The gateway may read the Secrets that its deployer names, each no more than it needs.
+func TestSecretsOfTheGateway(t *testing.T) {
+	for name, test := range map[string]struct {
+		values []string
+		want   map[string]string // verbs by Secret; none: no Role
+	}{
+		"defaults":  {nil, nil},
+		"no chat":   {[]string{"--set", "chat.enabled=false"}, nil},
+		"API keys":  {[]string{"--set", "gateway.apiKeysSecret=my-keys"}, map[string]string{"my-keys": "get list watch"}},
+		"providers": {[]string{"--set", "gateway.chatSecrets={matrix,xmpp}"}, map[string]string{"matrix": "get", "xmpp": "get"}},
+		"all": {[]string{"--set", "gateway.apiKeysSecret=my-keys", "--set", "gateway.chatSecrets={matrix}", "--set", "chat.existingSecret=my-chat"},
+			map[string]string{"my-keys": "get list watch", "matrix": "get", "my-chat": "get"}},
+	} {
+		out, err := helm(t, append([]string{"template", "voiceroom", chartPath, "--namespace", namespace}, test.values...)...)
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+		path := filepath.Join(t.TempDir(), "rendered.yaml")
+		if err := os.WriteFile(path, []byte(out), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		objects, err := stack.Objects(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got map[string]string
+		for _, o := range objects {
+			var role rbacv1.Role
+			if o.GetKind() != "Role" || o.GetName() != "voiceroom-gateway-secrets" {
+				continue
+			}
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &role); err != nil {
+				t.Fatal(err)
+			}
+			got = map[string]string{}
+			for _, rule := range role.Rules {
+				for _, secret := range rule.ResourceNames {
+					got[secret] = strings.Join(rule.Verbs, " ")
+				}
+			}
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }
