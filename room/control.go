@@ -6,7 +6,7 @@ import (
 )
 
 func (c SetSpec) apply(r *Room, now time.Time, _ Actor) error {
-	old, next := r.spec, c.Spec
+	old, next := *r.state.Settings.Spec, c.Spec
 	switch {
 	case next.Generation < old.Generation:
 		return refuse(StaleSpec, "generation %d is older than %d", next.Generation, old.Generation)
@@ -24,9 +24,9 @@ func (c SetSpec) apply(r *Room, now time.Time, _ Actor) error {
 		s.Moderators = slices.Clone(next.Moderators)
 	}
 	s.Banned = changeSet(s.Banned, old.Banned, next.Banned)
-	r.spec = next
+	s.Spec = &next
 	r.setSettings(s)
-	r.followSpec(old, now)
+	r.followSpec(old, next, now)
 	return nil
 }
 
@@ -49,14 +49,14 @@ func changeSet(set, old, next []string) []string {
 }
 
 // followSpec throws out who the new spec bans and gives roles that it changed.
-func (r *Room) followSpec(old Spec, now time.Time) {
+func (r *Room) followSpec(old, next Spec, now time.Time) {
 	for _, m := range slices.Clone(r.state.Members) {
-		if slices.Contains(r.spec.Banned, m.Subject) && !slices.Contains(old.Banned, m.Subject) {
+		if slices.Contains(next.Banned, m.Subject) && !slices.Contains(old.Banned, m.Subject) {
 			r.kick(m.Subject, now)
 			r.remove(m, IsBanned)
 			continue
 		}
-		was, is := slices.Contains(old.Moderators, m.Subject), slices.Contains(r.spec.Moderators, m.Subject)
+		was, is := slices.Contains(old.Moderators, m.Subject), slices.Contains(next.Moderators, m.Subject)
 		if was != is && m.Role != Host {
 			m.Role = Speaker
 			if is {

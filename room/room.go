@@ -26,7 +26,6 @@ const MaxName = 128
 // Room is one voice room. It is not safe for concurrent use: one goroutine owns it.
 type Room struct {
 	state State
-	spec  Spec // the newest that was applied
 
 	bySession map[string]uint32 // current sessions and the ones that replace them
 	bySubject map[string]uint32
@@ -55,7 +54,6 @@ type rejoin struct {
 func New(id ID, epoch uint64, spec Spec, seed *State, now time.Time) *Room {
 	r := &Room{
 		state:      State{ID: id, Epoch: epoch, Phase: Prepared, Settings: settingsOf(spec)},
-		spec:       spec,
 		bySession:  map[string]uint32{},
 		bySubject:  map[string]uint32{},
 		rejoining:  map[string]rejoin{},
@@ -64,17 +62,18 @@ func New(id ID, epoch uint64, spec Spec, seed *State, now time.Time) *Room {
 		nextGrant:  1,
 	}
 	if seed != nil {
-		r.seed(seed, spec, now)
+		r.seed(seed, now)
+		r.catchUp(now, spec)
 	}
 	return r
 }
 
 func settingsOf(s Spec) Settings {
 	return Settings{Generation: s.Generation, DisplayName: s.DisplayName, Owner: s.Owner, MaxMembers: s.MaxMembers, MaxMics: s.MaxMics,
-		Access: s.Access, MicPolicy: s.MicPolicy, Moderators: slices.Clone(s.Moderators), Banned: slices.Clone(s.Banned)}
+		Access: s.Access, MicPolicy: s.MicPolicy, Moderators: slices.Clone(s.Moderators), Banned: slices.Clone(s.Banned), Spec: &s}
 }
 
-func (r *Room) seed(old *State, spec Spec, now time.Time) {
+func (r *Room) seed(old *State, now time.Time) {
 	s := &r.state
 	s.ActivatedAt, s.EmptySince = old.ActivatedAt, old.EmptySince
 	switch { // that the old epoch was sealed, or its owner about to enter, ended with it
@@ -83,8 +82,8 @@ func (r *Room) seed(old *State, spec Spec, now time.Time) {
 	case old.ActivatedAt != nil:
 		s.Phase = Opened
 	}
-	if old.Settings.Generation >= spec.Generation {
-		s.Settings = old.Settings // what moderators changed since stays
+	if old.Settings.Spec != nil {
+		s.Settings = old.Settings // what moderators changed stays
 	}
 	s.Settings.Kicked = old.Settings.Kicked
 	for _, b := range old.Settings.Banned {
@@ -109,6 +108,14 @@ func (r *Room) seed(old *State, spec Spec, now time.Time) {
 		}
 	}
 	r.strangers = now.Add(OldLease)
+}
+
+// catchUp applies what changed in the spec since the epoch before. Its events are part
+// of the snapshot that this epoch begins with.
+func (r *Room) catchUp(now time.Time, spec Spec) {
+	r.now = now
+	_ = SetSpec{Spec: spec}.apply(r, now, Control) // an older spec changes nothing
+	r.state.Seq, r.events = 0, nil
 }
 
 // Do applies one command. It returns the events that it caused, in order, or an
@@ -238,7 +245,7 @@ func (r *Room) dropRejoin(member uint32) {
 
 // unopen takes the room back to Prepared when its owner goes before it was activated.
 func (r *Room) unopen(m Member) {
-	if m.Subject == r.spec.Owner && r.state.ActivatedAt == nil && r.state.Phase == Opened {
+	if m.Subject == r.state.Settings.Owner && r.state.ActivatedAt == nil && r.state.Phase == Opened {
 		r.setSummary(func(s *Summary) { s.Phase = Prepared })
 	}
 }

@@ -331,7 +331,7 @@ func TestSeedHoldsPlaces(t *testing.T) {
 	b.enter("key:t:ann")
 	bob := b.enter("bob")
 	b.do(as("bob"), Mute{Muted: true})
-	next := &bench{T: t, Room: New(b.View().ID, 2, b.spec, b.State(), t0), now: t0}
+	next := &bench{T: t, Room: New(b.View().ID, 2, *b.View().Settings.Spec, b.State(), t0), now: t0}
 	next.do(Control, Renew{Until: t0.Add(time.Hour)})
 	next.refused(Frozen, Control, Reserve{Subject: "cyd", Session: "c"})
 	next.do(Control, ReleaseHeld{})
@@ -357,7 +357,7 @@ func TestSeedKeepsKicks(t *testing.T) {
 	bob := b.enter("bob")
 	b.do(Control, Kick{Member: bob.ID})
 	for _, generation := range []int64{1, 2} { // with the spec that the old pod had, and a newer one
-		spec := b.spec
+		spec := *b.View().Settings.Spec
 		spec.Generation = generation
 		next := &bench{T: t, Room: New(b.View().ID, 2, spec, b.State(), b.now), now: b.now}
 		next.do(Control, Renew{Until: b.now.Add(time.Hour)})
@@ -377,7 +377,7 @@ func TestSeedOfASealedRoom(t *testing.T) {
 	b := newBench(t)
 	b.enter("key:t:ann")
 	b.do(Control, Seal{})
-	next := &bench{T: t, Room: New(b.View().ID, 2, b.spec, b.State(), t0), now: t0}
+	next := &bench{T: t, Room: New(b.View().ID, 2, *b.View().Settings.Spec, b.State(), t0), now: t0}
 	next.do(Control, Renew{Until: t0.Add(time.Hour)})
 	next.enter("key:t:ann")
 	if phase := next.View().Phase; phase != Opened {
@@ -388,7 +388,7 @@ func TestSeedOfASealedRoom(t *testing.T) {
 	b.do(Control, Reserve{Subject: "key:t:ann", Session: "a"})
 	b.do(Control, Open{Session: "a"})
 	b.do(Control, Associate{Session: "a"})
-	if next := New(b.View().ID, 2, b.spec, b.State(), t0); next.View().Phase != Prepared {
+	if next := New(b.View().ID, 2, *b.View().Settings.Spec, b.State(), t0); next.View().Phase != Prepared {
 		t.Fatalf("nobody has entered, and the new epoch is %s", next.View().Phase)
 	}
 }
@@ -422,5 +422,23 @@ func TestPublicHidesSubjects(t *testing.T) {
 	}
 	if e := events[0].Public(); e.Member != nil || e.Seq != events[0].Seq {
 		t.Fatalf("public event: %+v", e)
+	}
+}
+
+// TestSeedKeepsWhatModeratorsChanged: an edit of the spec while no pod held the room
+// is applied to the fields that it changed, and to no others.
+func TestSeedKeepsWhatModeratorsChanged(t *testing.T) {
+	b := newBench(t)
+	b.enter("key:t:ann")
+	bob := b.enter("bob")
+	b.do(as("key:t:ann"), SetAccess{Access: Locked})
+	spec := *b.View().Settings.Spec
+	spec.Generation, spec.MaxMics, spec.Banned = 2, 7, []string{"bob"}
+	next := New(b.View().ID, 2, spec, b.State(), t0).State()
+	if next.Settings.Access != Locked || next.Settings.MaxMics != 7 || next.Settings.Generation != 2 || next.Seq != 0 {
+		t.Fatalf("the next epoch begins with %+v", next)
+	}
+	if _, in := next.Member(bob.ID); in {
+		t.Fatal("a subject that the new spec bans holds a place")
 	}
 }

@@ -95,6 +95,9 @@ type Settings struct {
 	MicPolicy   MicPolicy `json:"micPolicy"`
 	Moderators  []string  `json:"moderators,omitempty"`
 	Banned      []string  `json:"banned,omitempty"` // the spec's and the moderators'
+	// Spec is the intent that was applied last: what the next one is compared with, also
+	// in the next epoch. Nil: not known.
+	Spec *Spec `json:"spec,omitempty"`
 	// Kicked is when subjects were thrown out who were not invited again. It is replaced, never changed.
 	Kicked map[string]time.Time `json:"kicked,omitempty"`
 }
@@ -297,6 +300,6 @@ func (m Member) public() Member {
 }
 
 func (s Settings) public() Settings {
-	s.Owner, s.Moderators, s.Banned, s.Kicked = "", nil, nil, nil
+	s.Owner, s.Moderators, s.Banned, s.Kicked, s.Spec = "", nil, nil, nil, nil
 	return s
 }
