@@ -3,6 +3,7 @@ package transporttest
 
 import (
 	"net"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -261,4 +262,37 @@ func Receive[T any](t testing.TB, from <-chan T, what string) T {
 		t.Fatalf("%s did not come", what)
 		panic("unreachable")
 	}
+}
+
+// Answerer is a PeerConnection that answers a client's offer, with a track for each of its slots: what a
+// media server is measured against. It is closed when the test ends.
+func Answerer(t testing.TB, offer []byte, slots int) (pc *webrtc.PeerConnection, answer []byte) {
+	t.Helper()
+	pc, err := newAPI(t, Options{}).NewPeerConnection(webrtc.Configuration{})
+	if err != nil {
+		t.Fatalf("make a PeerConnection: %v", err)
+	}
+	t.Cleanup(func() { _ = pc.Close() })
+	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: string(offer)}); err != nil {
+		t.Fatalf("set the offer: %v", err)
+	}
+	for i := range slots {
+		track, err := webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus}, "slot", strconv.Itoa(i))
+		if err != nil {
+			t.Fatalf("make a track: %v", err)
+		}
+		if _, err := pc.AddTrack(track); err != nil {
+			t.Fatalf("add a track: %v", err)
+		}
+	}
+	gathered := webrtc.GatheringCompletePromise(pc)
+	description, err := pc.CreateAnswer(nil)
+	if err != nil {
+		t.Fatalf("create an answer: %v", err)
+	}
+	if err := pc.SetLocalDescription(description); err != nil {
+		t.Fatalf("set the answer: %v", err)
+	}
+	Receive(t, gathered, "the end of gathering")
+	return pc, []byte(pc.LocalDescription().SDP)
 }
