@@ -60,8 +60,9 @@ func demo(ctx context.Context, listen string, check bool, run string) (err error
 		fmt.Println("\nok")
 		return nil
 	}
-	fmt.Printf("\nOpen this link in a browser, in two windows, to talk:\n\n    %s/r/%s\n\nTo look around: KUBECONFIG=%s %s get voice -A\nCtrl-C ends everything.\n",
-		s.GatewayURL, room.name, s.Kubeconfig, s.Kubectl)
+	link := s.GatewayURL + "/r/" + room.name
+	fmt.Printf("\nOpen this link in a browser, in two windows, to talk:\n\n    %s\n\nand this one to come in as the host, who moderates:\n\n    %s#ticket=%s\n\n"+
+		"To look around: KUBECONFIG=%s %s get voice -A\nCtrl-C ends everything.\n", link, link, room.hostTicket, s.Kubeconfig, s.Kubectl)
 	<-ctx.Done()
 	return nil
 }
