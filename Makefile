@@ -46,6 +46,10 @@ e2e: ## Prove the whole flow, and what happens when processes die.
 fuzz: ## Fuzz every parser of bytes from the network, FUZZTIME=10s each.
 	hack/fuzz.sh $(or $(FUZZTIME),10s)
 
+.PHONY: soak
+soak: ## Run for hours what CI has no time for: each fuzz target for FUZZTIME=10m.
+	$(MAKE) --no-print-directory fuzz FUZZTIME=$(or $(FUZZTIME),10m)
+
 .PHONY: bench
 bench: ## Run the benchmarks; each prints its ratio to a floor of the same run.
 	go test -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1s) ./room/... ./token/... ./chat/... ./media/...
