@@ -4,7 +4,6 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 TOOL  := go tool -modfile=hack/tools/go.mod
-GO_PACKAGES := ./...
 # Where the Kubernetes binaries are; builds them the first time.
 ASSETS = $$(go run ./hack/kubeassets --for=test)
 
@@ -16,6 +15,7 @@ help: ## Say what each target does.
 
 .PHONY: demo
 demo: ## Run everything on loopback, prove a room with two clients, print its link. CHECK=1 exits after the proof.
+	@echo "compiling (minutes the first time, seconds later)"
 	go run ./hack/demo $(if $(CHECK),--check)
 
 ##@ Test
@@ -25,7 +25,8 @@ test: test-web test-go test-browser ## Run every test: Go with -race, web, chart
 
 .PHONY: test-go
 test-go: ## Run the Go tests, with a real kube-apiserver and etcd.
-	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -timeout 20m $(GO_PACKAGES)
+	@echo "compiling with the race detector, then testing (ten minutes the first time, three later)"
+	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -timeout 20m ./...
 
 .PHONY: test-web
 test-web: ## Check the types of the web client and run its unit tests.
@@ -56,6 +57,7 @@ bench: ## Run the benchmarks; each prints its ratio to a floor of the same run.
 
 .PHONY: lint
 lint: ## Lint, check the import rule, and check that generated files are current.
+	@echo "building the linter (minutes the first time), then linting"
 	$(TOOL) golangci-lint run
 	$(MAKE) --no-print-directory generate
 	git diff --exit-code -- api config charts || { echo "make generate changed files: commit them"; exit 1; }
