@@ -138,7 +138,7 @@ func (k *keeper) put(r mediaapi.PutRequest) (*room.State, error) {
 			return nil, &room.Error{Code: mediaapi.BadRequest, Detail: err.Error()}
 		}
 	}
-	if _, err := k.do(room.Control, room.SetSpec{Spec: r.Spec}); err != nil {
+	if err := k.do(room.Control, room.SetSpec{Spec: r.Spec}); err != nil {
 		return nil, err
 	}
 	return k.room.State(), nil
@@ -195,7 +195,7 @@ func (k *keeper) at(epoch uint64) error {
 	case epoch < here:
 		return &room.Error{Code: room.StaleEpoch, Detail: fmt.Sprintf("epoch %d is over; the room is at %d", epoch, here)}
 	case epoch > here:
-		if _, err := k.do(room.Control, room.Seal{}); err != nil {
+		if err := k.do(room.Control, room.Seal{}); err != nil {
 			return err
 		}
 		return &room.Error{Code: room.Moving, Detail: "the room has moved to another media pod; ask again"}
@@ -204,13 +204,13 @@ func (k *keeper) at(epoch uint64) error {
 }
 
 // do gives the room one command and makes everything follow.
-func (k *keeper) do(by room.Actor, c room.Command) ([]room.Event, error) {
+func (k *keeper) do(by room.Actor, c room.Command) error {
 	events, err := k.room.Do(k.now(), by, c)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	k.follow(events)
-	return events, nil
+	return nil
 }
 
 // follow makes forwarding, connections, watchers and clients follow the room: what
@@ -219,14 +219,14 @@ func (k *keeper) follow(events []room.Event) {
 	now := time.Now()
 	grants := false
 	for _, e := range events {
-		switch {
-		case e.Type == room.EventMember:
+		switch e.Type {
+		case room.EventMember:
 			k.followMember(*e.Member, now)
 			grants = true
-		case e.Type == room.EventLeft:
+		case room.EventLeft:
 			k.end(k.members[e.Member.ID], e.Reason, "you are no longer in this room", now)
 			grants = true
-		case e.Type == room.EventMic:
+		case room.EventMic:
 			grants = true
 		}
 	}
@@ -337,7 +337,7 @@ func (k *keeper) connected(s *session) {
 		k.log.Info("a connection that stands was not associated", "session", s.id, "error", err)
 		k.metrics.refused(err)
 		k.end(s, codeOf(err), "the connection was not taken into the room", time.Now())
-		_, _ = k.do(room.Control, room.Fail{Session: s.id}) // refused if the room has forgotten it already
+		_ = k.do(room.Control, room.Fail{Session: s.id}) // refused if the room has forgotten it already
 	}
 }
 
@@ -347,7 +347,7 @@ func (k *keeper) associate(s *session) error {
 		return err
 	}
 	s.out = out
-	if _, err := k.do(room.Control, room.Associate{Session: s.id}); err != nil {
+	if err := k.do(room.Control, room.Associate{Session: s.id}); err != nil {
 		return err
 	}
 	_ = k.send(s, welcome{Type: "welcome", Member: s.member, Session: s.id, Epoch: k.room.View().Epoch, Slots: out.Len()})
@@ -369,7 +369,7 @@ func (k *keeper) disconnected(s *session, reason error) {
 		command = room.Fail{Session: s.id}
 	}
 	k.log.Info("a connection has ended", "session", s.id, "associated", associated, "reason", reason)
-	if _, err := k.do(room.Control, command); err != nil { // the room has let it go already
+	if err := k.do(room.Control, command); err != nil { // the room has let it go already
 		k.followPhase(time.Now())
 	}
 }
@@ -379,7 +379,7 @@ func (k *keeper) tick() {
 	if k.room == nil {
 		return
 	}
-	if _, err := k.do(room.Control, room.Tick{}); err != nil && !errors.Is(err, &room.Error{Code: room.RoomClosed}) {
+	if err := k.do(room.Control, room.Tick{}); err != nil && !errors.Is(err, &room.Error{Code: room.RoomClosed}) {
 		k.log.Error("letting time pass in the room", "error", err)
 	}
 }

@@ -226,7 +226,7 @@ func (k *keeper) request(s *session, r request) {
 	case r.command == nil:
 		s.stale = true
 	default:
-		_, err = k.do(room.Actor{Session: s.id}, r.command)
+		err = k.do(room.Actor{Session: s.id}, r.command)
 	}
 	if k.sessions[s.id] != s {
 		return // it left: the bye is the reply

@@ -66,16 +66,16 @@ func TestSnapshots(t *testing.T) {
 		},
 		Mics: []room.Mic{{Index: 0, Member: 2, Grant: 1}}}, time.Now())
 	for _, subject := range []string{"ann", "bob", "cy", "dee", "eve"} { // they come back
-		if _, err := k.do(room.Control, room.Reserve{Subject: subject, Session: subject}); err != nil {
+		if err := k.do(room.Control, room.Reserve{Subject: subject, Session: subject}); err != nil {
 			t.Fatal(err)
 		}
 		for _, c := range []room.Command{room.Open{Session: subject}, room.Associate{Session: subject}, room.Enter{Session: subject}} {
-			if _, err := k.do(room.Control, c); err != nil {
+			if err := k.do(room.Control, c); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if _, err := k.do(room.Actor{Session: "cy"}, room.Hand{Raised: true}); err != nil {
+	if err := k.do(room.Actor{Session: "cy"}, room.Hand{Raised: true}); err != nil {
 		t.Fatal(err)
 	}
 	for d, want := range [details][]uint32{everyone: {1, 2, 3, 4, 5}, active: {1, 2, 3, 4}, speakers: {1, 2, 4}} {
@@ -91,7 +91,7 @@ func TestSnapshots(t *testing.T) {
 			t.Errorf("detail %d: members %v, %d omitted; want %v", d, ids, got.Omitted, want)
 		}
 	}
-	if _, err := k.do(room.Actor{Session: "eve"}, room.Leave{}); err != nil {
+	if err := k.do(room.Actor{Session: "eve"}, room.Leave{}); err != nil {
 		t.Fatal(err)
 	}
 	if bytes.Contains(k.publisher.snapshotOf(k.room, everyone), []byte(`"id":5,`)) {
@@ -166,7 +166,7 @@ func mute(t *testing.T, k *keeper) *session {
 func change(t *testing.T, k *keeper, n int) {
 	t.Helper()
 	for i := range n {
-		if _, err := k.do(room.Control, room.SetAccess{Access: []room.Access{room.Locked, room.Public}[i%2]}); err != nil {
+		if err := k.do(room.Control, room.SetAccess{Access: []room.Access{room.Locked, room.Public}[i%2]}); err != nil {
 			t.Fatal(err)
 		}
 	}

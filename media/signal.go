@@ -71,8 +71,7 @@ func (a *api) hangup(h *http.Request, r mediaapi.HangupRequest) (*struct{}, erro
 		if err := a.keeper.at(r.Epoch); err != nil {
 			return nil, err
 		}
-		_, err := a.keeper.do(room.Control, room.Leave{Session: session})
-		return nil, err
+		return nil, a.keeper.do(room.Control, room.Leave{Session: session})
 	})
 }
 
@@ -114,13 +113,13 @@ func (k *keeper) openSession(epoch uint64, t token.Room, offer *transport.Offer)
 	if err := k.at(epoch); err != nil {
 		return nil, err
 	}
-	if _, err := k.do(room.Control, room.Open{Session: t.Session}); err != nil {
+	if err := k.do(room.Control, room.Open{Session: t.Session}); err != nil {
 		return nil, err
 	}
 	s := newSession(t.Session, k, offer.HasData())
 	conn, answer, err := k.transport.Accept(offer, s)
 	if err != nil {
-		_, _ = k.do(room.Control, room.Fail{Session: s.id}) // it was opened in this same step: never refused
+		_ = k.do(room.Control, room.Fail{Session: s.id}) // it was opened in this same step: never refused
 		return nil, err
 	}
 	s.conn = conn
@@ -156,7 +155,7 @@ func (k *keeper) reserve(r mediaapi.ReserveRequest) (*mediaapi.Reservation, erro
 	if err := k.at(r.Epoch); err != nil {
 		return nil, err
 	}
-	if _, err := k.do(room.Control, r.Reserve); err != nil {
+	if err := k.do(room.Control, r.Reserve); err != nil {
 		return nil, err
 	}
 	state := k.room.View()
@@ -177,7 +176,7 @@ func (k *keeper) renew(epoch uint64) error {
 		return err
 	}
 	until := k.now().Add(mediaapi.Lease)
-	if _, err := k.do(room.Control, room.Renew{Until: until}); err != nil {
+	if err := k.do(room.Control, room.Renew{Until: until}); err != nil {
 		return err
 	}
 	k.lease = until
@@ -189,7 +188,7 @@ func (k *keeper) command(r mediaapi.CommandRequest, c room.Command) (*room.State
 	if err := k.at(r.Epoch); err != nil {
 		return nil, err
 	}
-	if _, err := k.do(room.Actor{Session: r.As}, c); err != nil {
+	if err := k.do(room.Actor{Session: r.As}, c); err != nil {
 		return nil, err
 	}
 	return k.room.State(), nil
@@ -203,8 +202,7 @@ func (k *keeper) closeRoom(epoch uint64, reason string) error {
 	if k.room.View().Phase == room.Closed {
 		return nil
 	}
-	_, err := k.do(room.Control, room.Close{Reason: reason})
-	return err
+	return k.do(room.Control, room.Close{Reason: reason})
 }
 
 // atAny is at, and lets epoch 0 mean whatever the room is at.

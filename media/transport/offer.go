@@ -236,24 +236,24 @@ func direction(m *sdp.MediaDescription, session *sdp.SessionDescription) (sends,
 }
 
 // readAudio finds Opus and what goes with it; it is false when the line cannot be used.
-func (l *mediaLine) readAudio(m *sdp.MediaDescription) bool {
-	if _, mux := m.Attribute("rtcp-mux"); !mux || !strings.Contains(l.proto, "TLS/RTP/SAVP") {
+func (m *mediaLine) readAudio(from *sdp.MediaDescription) bool {
+	if _, mux := from.Attribute("rtcp-mux"); !mux || !strings.Contains(m.proto, "TLS/RTP/SAVP") {
 		return false
 	}
-	pt, ok := opusType(m)
+	pt, ok := opusType(from)
 	if !ok {
 		return false
 	}
-	l.pt = pt
-	for _, a := range m.Attributes {
+	m.pt = pt
+	for _, a := range from.Attributes {
 		fields := strings.Fields(a.Value)
 		switch {
 		case a.Key == "rtcp-rsize":
-			l.reducedRTCP = true
+			m.reducedRTCP = true
 		case a.Key == "extmap" && len(fields) >= 2 && fields[1] == levelURI:
-			l.levelExt = extensionID(fields[0])
+			m.levelExt = extensionID(fields[0])
 		case a.Key == "rtcp-fb" && len(fields) == 2 && fields[1] == "nack":
-			l.nack = l.nack || fields[0] == "*" || fields[0] == strconv.Itoa(int(pt))
+			m.nack = m.nack || fields[0] == "*" || fields[0] == strconv.Itoa(int(pt))
 		}
 	}
 	return true

@@ -81,7 +81,7 @@ func (rd *reader) respond(to flow, kind stun.MessageType, result stun.Setter, in
 		rd.server.log.Error("build a STUN response", "error", err)
 		return
 	}
-	rd.server.sent(to.write(response.Raw))
+	_ = rd.server.sent(to.write(response.Raw)) // counted; the client checks again
 }
 
 // sent counts a packet that did not leave, and returns err.
