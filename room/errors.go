@@ -34,12 +34,11 @@ const (
 	BadCommand     Code = "bad-command"
 
 	// Reasons of departures and of lost microphones.
-	Left        Code = "left"
-	Expired     Code = "expired"     // the reservation or the grace ran out
-	Failed      Code = "failed"      // the client said so, or the handshake failed
-	Replaced    Code = "replaced"    // the same subject came in again
-	PulledDown  Code = "pulled-down" // a moderator took the mic
-	CapsLowered Code = "caps-lowered"
+	Left       Code = "left"
+	Expired    Code = "expired"     // the reservation or the grace ran out
+	Failed     Code = "failed"      // the client said so, or the handshake failed
+	Replaced   Code = "replaced"    // the same subject came in again
+	PulledDown Code = "pulled-down" // a moderator took the mic
 )
 
 // Error is a refusal: nothing was changed.
