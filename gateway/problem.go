@@ -140,7 +140,7 @@ func ofCluster(doing string, err error) *refusal {
 	case metav1.StatusReasonInvalid, metav1.StatusReasonBadRequest:
 		return refuse(http.StatusUnprocessableEntity, codeRoomInvalid, "%s", causes(s))
 	case metav1.StatusReasonForbidden:
-		return refuse(http.StatusForbidden, codeNamespace, "rooms cannot be changed in this namespace").because(err)
+		return refuse(http.StatusForbidden, codeNamespace, "the cluster does not allow this in this namespace").because(err)
 	case metav1.StatusReasonNotFound:
 		return refuse(http.StatusNotFound, codeUnknownRoom, "there is no such room or namespace")
 	case metav1.StatusReasonConflict:
