@@ -52,7 +52,6 @@ const (
 	ReasonRoleNotAllowed       = "RoleNotAllowed"
 	ReasonGranted              = "Granted"
 	ReasonDenied               = "Denied"
-	ReasonDissolved            = "Dissolved"
 	ReasonDissolveFailed       = "DissolveFailed"
 	ReasonReleasedWithoutOwner = "ReleasedWithoutProvider"
 )

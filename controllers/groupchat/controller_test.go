@@ -91,6 +91,25 @@ func TestChatLostBetweenCheckAndCreation(t *testing.T) {
 	}
 }
 
+// TestNewLeaderLooksFirst: an operator that has not opened its providers yet knows
+// nothing worse of their groups than the one before.
+func TestNewLeaderLooksFirst(t *testing.T) {
+	w := newWorld(t)
+	cp := w.readyProvider(t)
+	gc := w.group(t)
+	w.once(t, gc)
+	before := gc.ResourceVersion
+	must(t, w.Forget(w.provider))
+	if again := w.once(t, gc); gc.ResourceVersion != before || again <= 0 {
+		t.Errorf("Ready is %+v, next look after %v; want it as it was, and another look", ready(gc), again)
+	}
+	w.setReady(t, cp, metav1.ConditionFalse, v1alpha1.ReasonProviderUnavailable, "no servers")
+	w.once(t, gc)
+	if got := ready(gc); got.Status != metav1.ConditionFalse {
+		t.Errorf("Ready is %+v although the provider's check says no", got)
+	}
+}
+
 func TestCreatedAsAsked(t *testing.T) {
 	w := newWorld(t)
 	w.readyProvider(t)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -17,7 +16,8 @@ import (
 
 // dissolve removes the group from its provider, unless it is to be kept, and
 // lets the resource go. A provider that cannot be reached is waited for; one
-// whose ChatProvider is gone for good is not, so that it blocks no namespace.
+// whose ChatProvider is gone for good, or being deleted, is not, so that it blocks
+// no namespace.
 func (r *Reconciler) dissolve(ctx context.Context, gc *v1alpha1.GroupChat) error {
 	if !controllerutil.ContainsFinalizer(gc, v1alpha1.Finalizer) {
 		return nil
@@ -25,22 +25,26 @@ func (r *Reconciler) dissolve(ctx context.Context, gc *v1alpha1.GroupChat) error
 	if gc.Spec.DeletionPolicy == v1alpha1.DeletionRetain {
 		return r.release(ctx, gc)
 	}
-	_, provider, err := r.provider(ctx, gc)
+	cp, provider, err := r.provider(ctx, gc)
 	if err == nil {
 		err = r.remove(ctx, gc, provider)
 	}
 	var p *problem
 	switch {
-	case err == nil:
-		r.Events.Eventf(gc, nil, corev1.EventTypeNormal, v1alpha1.ReasonDissolved, "Dissolve",
-			"The group was dissolved at ChatProvider %q.", gc.Spec.Provider)
+	case err == nil: // no Event: it would outlive what it is about, and a deleted namespace takes none
 		return r.release(ctx, gc)
-	case errors.As(err, &p) && p.reason == v1alpha1.ReasonProviderNotFound:
+	case errors.As(err, &p) && (p.reason == v1alpha1.ReasonProviderNotFound || r.givenUp(gc, cp)):
 		return r.abandon(ctx, gc)
 	case errors.As(err, &p):
 		return &problem{v1alpha1.ReasonDissolveFailed, "The group could not be dissolved yet: " + p.message}
 	}
 	return err
+}
+
+// givenUp says whether a provider that does not answer is not waited for any longer:
+// somebody deletes it, while it is held by this very group.
+func (r *Reconciler) givenUp(gc *v1alpha1.GroupChat, cp *v1alpha1.ChatProvider) bool {
+	return cp != nil && !cp.DeletionTimestamp.IsZero() && r.Now().Sub(gc.DeletionTimestamp.Time) >= giveUpAfter
 }
 
 // remove deletes the group. One whose ID was never written down is found by its
@@ -70,11 +74,12 @@ func (r *Reconciler) remove(ctx context.Context, gc *v1alpha1.GroupChat, provide
 // was made but never written down needs no record: nobody can have entered it, and
 // Sweeper removes such groups anyway.
 func (r *Reconciler) abandon(ctx context.Context, gc *v1alpha1.GroupChat) error {
-	err := r.Live.Get(ctx, client.ObjectKey{Name: gc.Spec.Provider}, &v1alpha1.ChatProvider{})
+	cp := &v1alpha1.ChatProvider{}
+	err := r.Live.Get(ctx, client.ObjectKey{Name: gc.Spec.Provider}, cp)
 	switch {
-	case err == nil: // the cache is behind
+	case err == nil && cp.DeletionTimestamp.IsZero(): // the cache is behind
 		return &problem{v1alpha1.ReasonDissolveFailed, fmt.Sprintf("spec.provider: ChatProvider %q has just come back.", gc.Spec.Provider)}
-	case !apierrors.IsNotFound(err):
+	case client.IgnoreNotFound(err) != nil:
 		return fmt.Errorf("getting the ChatProvider: %w", err)
 	case gc.Status.GroupID == "":
 		return r.release(ctx, gc)

@@ -3,6 +3,7 @@ package groupchat_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -102,6 +103,32 @@ func TestProviderGoneForGood(t *testing.T) {
 	}
 	if orphans, err := w.sweeper().Orphans.List(t.Context()); err != nil || len(orphans) != 0 {
 		t.Errorf("records %+v, %v; want none", orphans, err)
+	}
+}
+
+// TestDeletedProviderThatDoesNotAnswer: it is held by its groups and cannot dissolve
+// them. Neither blocks the other, nor their namespace, for ever.
+func TestDeletedProviderThatDoesNotAnswer(t *testing.T) {
+	w := newWorld(t)
+	cp := w.readyProvider(t, func(cp *v1alpha1.ChatProvider) { cp.Finalizers = []string{v1alpha1.Finalizer} })
+	gc := w.deleted(t)
+	w.running.Shutdown()
+	w.now = gc.DeletionTimestamp.Add(time.Hour)
+	if w.reconcile(t, gc) {
+		t.Fatal("a provider that nobody deletes may come back; its group was given up")
+	}
+	must(t, w.Delete(t.Context(), cp))
+	w.now = gc.DeletionTimestamp.Time
+	if w.reconcile(t, gc) {
+		t.Fatal("the group was given up at once")
+	}
+	w.now = w.now.Add(2 * time.Minute)
+	if !w.reconcile(t, gc) {
+		t.Fatalf("the resource still blocks its namespace: %+v", ready(gc))
+	}
+	orphans, err := w.sweeper().Orphans.List(t.Context())
+	if err != nil || len(orphans) != 1 || orphans[0].GroupID != gc.Status.GroupID {
+		t.Errorf("records %+v, %v; want the group that was left", orphans, err)
 	}
 }
 

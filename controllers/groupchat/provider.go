@@ -24,8 +24,12 @@ type problem struct {
 
 func (p *problem) Error() string { return p.reason + ": " + p.message }
 
+// errOpening says that a provider works but was not opened here yet: this operator
+// has just begun to lead. Nothing is wrong with the groups there.
+var errOpening = errors.New("the chat provider is being opened")
+
 // provider returns the ChatProvider that the group lives at, opened, or a problem
-// that names the field.
+// that names the field. One that is there but not open is returned beside the problem.
 func (r *Reconciler) provider(ctx context.Context, gc *v1alpha1.GroupChat) (*v1alpha1.ChatProvider, chat.Provider, error) {
 	cp := &v1alpha1.ChatProvider{}
 	err := r.Client.Get(ctx, client.ObjectKey{Name: gc.Spec.Provider}, cp)
@@ -36,10 +40,13 @@ func (r *Reconciler) provider(ctx context.Context, gc *v1alpha1.GroupChat) (*v1a
 		return nil, nil, fmt.Errorf("getting the ChatProvider: %w", err)
 	}
 	provider, err := r.Providers.Get(cp.Name)
-	if err != nil {
-		return nil, nil, &problem{v1alpha1.ReasonProviderNotReady, notOpen(cp)}
+	switch {
+	case err == nil:
+		return cp, provider, nil
+	case gc.Status.GroupID != "" && meta.IsStatusConditionTrue(cp.Status.Conditions, v1alpha1.ConditionReady):
+		return cp, nil, errOpening
 	}
-	return cp, provider, nil
+	return cp, nil, &problem{v1alpha1.ReasonProviderNotReady, notOpen(cp)}
 }
 
 // notOpen says why cp is not open, as far as its own condition tells.

@@ -21,6 +21,7 @@ const (
 	resyncEvery = 5 * time.Minute        // otherwise
 	retryFirst  = 500 * time.Millisecond // after the first failure
 	retryMost   = 15 * time.Second
+	giveUpAfter = time.Minute // on a provider that is being deleted and does not answer
 
 	// Changes of nothing but the number of members are written this often for one
 	// group, and for all of them: rooms tell their own members sooner.
@@ -31,6 +32,9 @@ const (
 // conclude derives the Ready condition from what the steps ended with. Problems
 // are retried sooner or later; other errors are the work queue's.
 func (r *Reconciler) conclude(gc *v1alpha1.GroupChat, err error) (ctrl.Result, error) {
+	if errors.Is(err, errOpening) {
+		return ctrl.Result{RequeueAfter: retryFirst}, nil
+	}
 	var p *problem
 	if err != nil && !errors.As(err, &p) {
 		return ctrl.Result{}, err
