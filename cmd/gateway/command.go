@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"voiceroom.dev/voiceroom/cmd/internal/cli"
 	"voiceroom.dev/voiceroom/cmd/internal/release"
 	"voiceroom.dev/voiceroom/gateway"
 	"voiceroom.dev/voiceroom/gateway/apikey"
@@ -137,8 +138,8 @@ func (s settings) config() (gateway.Config, error) {
 		return cfg, errors.New("--namespace is needed outside a pod: where the operator keeps its keys")
 	}
 	var err error
-	if cfg.PublicURL, err = parsePublicURL(s.publicURL); err != nil {
-		return cfg, fmt.Errorf("--public-url: %w", err)
+	if cfg.PublicURL, err = cli.PublicURL(s.publicURL); err != nil {
+		return cfg, err
 	}
 	if cfg.AllowedOrigins, err = parseEach(s.allowedOrigins, parseOrigin); err != nil {
 		return cfg, fmt.Errorf("--allowed-origin: %w", err)
@@ -159,18 +160,6 @@ func (s settings) config() (gateway.Config, error) {
 		}
 	}
 	return cfg, nil
-}
-
-// parsePublicURL returns nil for an empty text.
-func parsePublicURL(text string) (*url.URL, error) {
-	if text == "" {
-		return nil, nil //nolint:nilnil // none was given
-	}
-	at, err := url.Parse(text)
-	if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" || at.RawQuery != "" || at.Fragment != "" {
-		return nil, fmt.Errorf("%q is not an address such as https://voice.example.org", text)
-	}
-	return at, nil
 }
 
 // parseOrigin returns a web origin as browsers write it (RFC 6454, section 6.2).

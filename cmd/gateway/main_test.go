@@ -55,6 +55,7 @@ func TestSettingsThatAreRefused(t *testing.T) {
 		{[]string{"--namespace", ""}, "--namespace"},
 		{[]string{"--public-url", "voice.example.org"}, "--public-url"},
 		{[]string{"--public-url", "ftp://voice.example.org"}, "--public-url"},
+		{[]string{"--public-url", "https://example.org/voice"}, "--public-url"},
 		{[]string{"--allowed-origin", "https://app.example.org/path"}, "--allowed-origin"},
 		{[]string{"--trusted-proxy", "10.0.0.1"}, "--trusted-proxy"},
 		{[]string{"--api-keys-dir", "/no/such/directory"}, "--api-keys-dir"},

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"voiceroom.dev/voiceroom/cmd/internal/cli"
 	"voiceroom.dev/voiceroom/cmd/internal/release"
 )
 
@@ -93,12 +93,9 @@ func (s *settings) check() error {
 		return errors.New("--media-namespace must not be empty")
 	case s.mediaNamespace == s.namespace:
 		return fmt.Errorf("--media-namespace: media pods must not share %s with the operator's private keys", s.namespace)
-	case s.publicURL == "":
-		return nil
 	}
-	at, err := url.Parse(s.publicURL)
-	if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" || at.RawQuery != "" || at.Fragment != "" {
-		return fmt.Errorf("--public-url: %q is not an address such as https://voice.example.org", s.publicURL)
+	if _, err := cli.PublicURL(s.publicURL); err != nil {
+		return err
 	}
 	s.publicURL = strings.TrimRight(s.publicURL, "/")
 	return nil
