@@ -35,6 +35,7 @@ func followed(t *testing.T, clerk Clerk) (*Fleet, *follower, *testclock.FakeCloc
 	t.Helper()
 	clk := testclock.NewFakeClock(time.Unix(1_000_000, 0))
 	f := New(nil, clerk, clk, logr.Discard())
+	f.begin()
 	t.Cleanup(f.errands.ShutDown)
 	n := &follower{fleet: f, claim: Claim{Room: roomNamed("r"), RoomUID: "uid", Epoch: 1}, cancel: func() {}}
 	f.followers["uid"], f.uids[roomNamed("r")] = n, "uid"

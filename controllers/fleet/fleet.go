@@ -64,8 +64,8 @@ type Fleet struct {
 	clerk   Clerk
 	clock   clock.WithTicker
 	log     logr.Logger
-	errands workqueue.TypedRateLimitingInterface[errand]
-	wg      sync.WaitGroup // of the followers
+	errands workqueue.TypedRateLimitingInterface[errand] // see begin
+	wg      sync.WaitGroup                               // of the followers
 
 	mu        sync.Mutex
 	stopped   bool
@@ -76,12 +76,15 @@ type Fleet struct {
 
 // New makes a fleet that calls pods through dialer.
 func New(dialer *mediaapi.Dialer, clerk Clerk, clk clock.WithTicker, log logr.Logger) *Fleet {
-	return &Fleet{dialer: dialer, clerk: clerk, clock: clk, log: log, errands: newErrands(clk), followers: map[types.UID]*follower{},
+	return &Fleet{dialer: dialer, clerk: clerk, clock: clk, log: log, followers: map[types.UID]*follower{},
 		uids: map[types.NamespacedName]types.UID{}}
 }
 
 // Start runs until ctx ends and then until every goroutine of the fleet has ended.
 func (f *Fleet) Start(ctx context.Context) error {
+	f.mu.Lock()
+	f.begin()
+	f.mu.Unlock()
 	var running sync.WaitGroup
 	for range runners {
 		running.Go(func() { f.run(ctx) })
@@ -98,6 +101,14 @@ func (f *Fleet) Start(ctx context.Context) error {
 	f.wg.Wait()
 	f.dialer.Close()
 	return nil
+}
+
+// begin makes the queue of errands, which Start ends: a fleet that never led leaves no
+// goroutine behind. Call it with the lock held.
+func (f *Fleet) begin() {
+	if f.errands == nil {
+		f.errands = newErrands(f.clock)
+	}
 }
 
 // NeedLeaderElection makes the fleet run in the leader only.
@@ -131,7 +142,7 @@ func (f *Fleet) adopt(c Claim, state *room.State) *follower {
 	switch {
 	case f.stopped || old != nil && old.claim.Epoch > c.Epoch:
 		return nil
-	case old != nil && old.claim == c:
+	case old != nil && old.claim == c && !old.resting:
 		return old
 	case old != nil:
 		old.cancel()
@@ -139,6 +150,7 @@ func (f *Fleet) adopt(c Claim, state *room.State) *follower {
 			state = old.replica().State // still the best seed that there is
 		}
 	}
+	f.begin()
 	ctx, cancel := context.WithCancel(context.Background()) // until the fleet stops
 	n := &follower{fleet: f, cancel: cancel, claim: c, pod: f.dialer.Pod(c.Endpoint, c.PodUID), state: state, lostAt: f.clock.Now()}
 	if uid, ok := f.uids[c.Room]; ok && uid != c.RoomUID {
@@ -151,12 +163,13 @@ func (f *Fleet) adopt(c Claim, state *room.State) *follower {
 }
 
 // Rest stops following a room but keeps its last state, for the pod that it gets
-// next.
+// next, or the same one if the write that lets go of it fails.
 func (f *Fleet) Rest(roomUID types.UID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if n := f.followers[roomUID]; n != nil {
 		n.cancel()
+		n.resting = true
 	}
 }
 

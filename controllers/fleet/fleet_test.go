@@ -121,6 +121,14 @@ func TestFollow(t *testing.T) {
 	}
 	queue.Done(req)
 
+	f.Rest("uid")
+	until(t, "nobody watches", func() bool { return !f.Replica("uid").Live })
+	if f.Replica("uid").Lost {
+		t.Error("a pod that is not watched on purpose is taken for lost")
+	}
+	f.Follow(claim, nil) // the status that let go of the pod was not written
+	until(t, "the pod is watched again", func() bool { return f.Replica("uid").Live })
+
 	p.kill()
 	until(t, "the pod is lost", func() bool { return f.Replica("uid").Lost })
 	if f.Replica("uid").State == nil {

@@ -24,6 +24,7 @@ type follower struct {
 	pod    *mediaapi.Client
 
 	released atomic.Bool // see Fleet.ReleaseHeld
+	resting  bool        // see Fleet.Rest; guarded by Fleet.mu
 
 	mu      sync.Mutex
 	state   *room.State
@@ -61,11 +62,11 @@ func (n *follower) watch(ctx context.Context) {
 	}
 }
 
-// rest notes that nobody watches any more.
+// rest notes that nobody watches any more, which says nothing about the pod.
 func (n *follower) rest() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.live = false
+	n.live, n.lostAt = false, n.fleet.clock.Now()
 }
 
 // take applies one frame of the watch and wakes the controller. The frame is the
