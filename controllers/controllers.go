@@ -84,7 +84,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 			Now: wall.Now}).SetupWithManager(mgr),
 		(&groupchat.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Providers: o.Providers, Orphans: orphans,
 			Events: mgr.GetEventRecorder("voiceroom-groupchat"), Installation: installation, Now: wall.Now}).SetupWithManager(ctx, mgr),
-		(&mediapool.Reconciler{Client: consistent, Keyring: keyring, Promised: allocator.Promised,
+		(&mediapool.Reconciler{Client: consistent, Keyring: keyring, Promised: allocator.Promised, Waiting: allocator.Waiting,
 			Namespace: o.MediaNamespace, Image: o.MediaImage, Clock: wall, Pick: mathrand.IntN}).SetupWithManager(mgr),
 		(&voiceroom.Reconciler{Client: consistent, Fleet: rooms, Allocator: allocator, Dialer: dialer, Keyring: keyring, Tickets: tickets,
 			Events: mgr.GetEventRecorder("voiceroom-room"), Clock: wall, MediaNamespace: o.MediaNamespace, GatewayURL: o.GatewayURL}).SetupWithManager(ctx, mgr),

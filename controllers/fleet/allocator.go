@@ -20,8 +20,9 @@ type Allocator struct {
 }
 
 type waiter struct {
-	room types.NamespacedName
-	pool string
+	room  types.NamespacedName
+	pool  string
+	woken bool // by Next, and not back yet
 }
 
 // Take promises the room an idle pod out of a pool's pods. Asked again, it returns
@@ -45,7 +46,9 @@ func (a *Allocator) Take(pool string, room types.NamespacedName, pods []corev1.P
 		}
 	}
 	if free == nil {
-		if !slices.ContainsFunc(a.waiting, func(w waiter) bool { return w.room == room }) {
+		if i := slices.IndexFunc(a.waiting, func(w waiter) bool { return w.room == room }); i >= 0 {
+			a.waiting[i].woken = false // it keeps its place
+		} else {
 			a.waiting = append(a.waiting, waiter{room: room, pool: pool})
 		}
 		return nil
@@ -90,13 +93,27 @@ func (a *Allocator) Promised(pod types.UID) bool {
 	return ok
 }
 
-// Next takes the room that has waited longest for a pod of this pool off the list.
+// Waiting is how many rooms wait for a pod of this pool.
+func (a *Allocator) Waiting(pool string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := 0
+	for _, w := range a.waiting {
+		if w.pool == pool {
+			n++
+		}
+	}
+	return n
+}
+
+// Next is the room that has waited longest for a pod of this pool. It is not named
+// again until it has asked in vain once more.
 func (a *Allocator) Next(pool string) (types.NamespacedName, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for i, w := range a.waiting {
-		if w.pool == pool {
-			a.waiting = slices.Delete(a.waiting, i, i+1)
+	for i := range a.waiting {
+		if w := &a.waiting[i]; w.pool == pool && !w.woken {
+			w.woken = true
 			return w.room, true
 		}
 	}

@@ -86,7 +86,19 @@ func TestNextWakesWhoWaitedLongest(t *testing.T) {
 		}
 	}
 	if got, ok := a.Next("default"); ok {
-		t.Errorf("Next = %v of a pool that nobody waits for", got)
+		t.Errorf("Next = %v of a pool whose waiters were all woken", got)
+	}
+	if n := a.Waiting("default"); n != 2 {
+		t.Errorf("%d rooms wait, want 2: nobody got a pod yet", n)
+	}
+	a.Take("default", roomNamed("b"), nil)
+	a.Take("default", roomNamed("a"), nil)
+	if got, _ := a.Next("default"); got != roomNamed("a") {
+		t.Errorf("Next = %v, want a, which was there first", got)
+	}
+	a.Release(roomNamed("a"))
+	if n := a.Waiting("default"); n != 1 {
+		t.Errorf("%d rooms wait, want 1", n)
 	}
 }
 

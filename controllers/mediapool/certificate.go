@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -39,7 +40,8 @@ func (r *Reconciler) ensureCertificate(ctx context.Context, pool *v1alpha1.Media
 		return 0, fmt.Errorf("getting Secret %s: %w", key, err)
 	}
 	expires := authority.Expiry(have.Data[corev1.TLSCertKey], have.Data[corev1.TLSPrivateKeyKey], mediaapi.ServerName, now)
-	if expires.Sub(now) < renewBefore {
+	// One that is left of an earlier pool of this name is about to go with it.
+	if expires.Sub(now) < renewBefore || !metav1.IsControlledBy(&have, pool) {
 		cert, keyPEM, err := authority.Issue(mediaapi.ServerName, now)
 		if err != nil {
 			return 0, err

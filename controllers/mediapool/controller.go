@@ -18,6 +18,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -44,6 +45,8 @@ type Reconciler struct {
 	Keyring *signingkeys.Keyring
 	// Promised says whether a room is about to claim a pod.
 	Promised func(pod types.UID) bool
+	// Waiting is how many rooms wait for a pod of a pool.
+	Waiting func(pool string) int
 	// Namespace is where media pods live, Image what they run unless their pool says
 	// otherwise.
 	Namespace, Image string
@@ -59,6 +62,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.MediaPool{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(poolOf)).
+		Watches(&v1alpha1.VoiceRoom{}, handler.EnqueueRequestsFromMapFunc(poolOfRoom), builder.WithPredicates(startsToWait)).
 		Complete(reconcile.AsReconciler(r.Client, r))
 }
 
@@ -67,6 +71,22 @@ func poolOf(_ context.Context, pod client.Object) []reconcile.Request {
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: pool}}}
 	}
 	return nil
+}
+
+func poolOfRoom(_ context.Context, o client.Object) []reconcile.Request {
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: o.(*v1alpha1.VoiceRoom).Spec.Media.Pool}}}
+}
+
+// startsToWait passes rooms that have just found no pod.
+var startsToWait = predicate.Funcs{
+	CreateFunc: func(event.CreateEvent) bool { return false },
+	DeleteFunc: func(event.DeleteEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool { return !waits(e.ObjectOld) && waits(e.ObjectNew) },
+}
+
+func waits(o client.Object) bool {
+	c := meta.FindStatusCondition(o.(*v1alpha1.VoiceRoom).Status.Conditions, v1alpha1.ConditionMediaReady)
+	return c != nil && (c.Reason == v1alpha1.ReasonWaitingForPod || c.Reason == v1alpha1.ReasonPoolExhausted)
 }
 
 // Reconcile brings the pool's pods to what it asks for, one step of it.
@@ -85,7 +105,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, pool *v1alpha1.MediaPool) (c
 	if err := r.Client.List(ctx, &pods, client.InNamespace(r.Namespace), client.MatchingLabels{v1alpha1.LabelPool: pool.Name}); err != nil {
 		return ctrl.Result{}, fmt.Errorf("listing the pods of pool %s: %w", pool.Name, err)
 	}
-	p := makePlan(pool, pods.Items, func(pod *corev1.Pod) bool { return r.Promised(pod.UID) }, r.Pick, r.Clock.Now())
+	idle := int(pool.Spec.Warm) + r.Waiting(pool.Name)
+	p := makePlan(pool, idle, pods.Items, func(pod *corev1.Pod) bool { return r.Promised(pod.UID) }, r.Pick, r.Clock.Now())
 	short, err := r.carryOut(ctx, pool, p)
 	if err := errors.Join(err, r.writeStatus(ctx, pool, countPods(pods.Items), short)); err != nil {
 		return ctrl.Result{}, err

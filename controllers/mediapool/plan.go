@@ -60,10 +60,11 @@ type plan struct {
 	again   time.Duration // when time alone changes the plan; 0: never
 }
 
-// makePlan compares a pool with its pods. promised says which idle pods a room is
+// makePlan compares a pool with its pods. wanted is how many are to be idle: the
+// warm ones, and one for each room that waits. promised says which idle pods a room is
 // about to claim: they are no longer counted on, and not taken away. pick(n) picks
 // one of n ports to start from.
-func makePlan(pool *v1alpha1.MediaPool, pods []corev1.Pod, promised func(*corev1.Pod) bool, pick func(n int) int, now time.Time) plan {
+func makePlan(pool *v1alpha1.MediaPool, wanted int, pods []corev1.Pod, promised func(*corev1.Pod) bool, pick func(n int) int, now time.Time) plan {
 	c, spec := countPods(pods), pool.Spec
 	var p plan
 	held := 0 // failed pods that stand in for their replacements a while longer
@@ -76,7 +77,7 @@ func makePlan(pool *v1alpha1.MediaPool, pods []corev1.Pod, promised func(*corev1
 		p.remove = append(p.remove, pod)
 	}
 	idle := slices.DeleteFunc(slices.Concat(c.starting, c.ready), promised)
-	p.missing = int(spec.Warm) - len(idle) - held
+	p.missing = wanted - len(idle) - held
 	if p.missing <= 0 {
 		surplus := idle[:min(len(idle), -p.missing)] // those that start go first
 		p.missing, p.remove = 0, append(p.remove, surplus...)

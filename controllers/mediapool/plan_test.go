@@ -76,24 +76,27 @@ func TestPlan(t *testing.T) {
 		pods       []corev1.Pod
 		promised   string
 		want       outcome
+		waiting    int // rooms
 	}{
-		"nothing there":                     {2, 10, nil, "", outcome{Ports: []int32{20000, 20001}}},
-		"enough":                            {2, 10, []corev1.Pod{podOn(20000, ready), podOn(20001, starting)}, "", outcome{}},
-		"assigned pods are not warm":        {1, 10, []corev1.Pod{podOn(20000, assigned)}, "", outcome{Ports: []int32{20001}}},
-		"promised pods are not counted on":  {1, 10, []corev1.Pod{podOn(20000, ready)}, "p-20000", outcome{Ports: []int32{20001}}},
-		"a pod that leaves keeps its port":  {1, 10, []corev1.Pod{podOn(20000, leaving)}, "", outcome{Ports: []int32{20001}}},
-		"ports between are used":            {3, 10, []corev1.Pod{podOn(20000, ready), podOn(20002, ready)}, "", outcome{Ports: []int32{20001}}},
-		"surplus: those that start first":   {1, 10, []corev1.Pod{podOn(20000, ready), podOn(20001, starting)}, "", outcome{Remove: []string{"p-20001"}}},
-		"surplus never takes promised pods": {0, 10, []corev1.Pod{podOn(20000, ready), podOn(20001, ready)}, "p-20000", outcome{Remove: []string{"p-20001"}}},
-		"surplus never takes assigned pods": {0, 10, []corev1.Pod{podOn(20000, assigned)}, "", outcome{}},
-		"maxPods counts everything":         {3, 4, []corev1.Pod{podOn(20000, assigned), podOn(20001, leaving), podOn(20002, ready)}, "", outcome{Ports: []int32{20003}, Short: v1alpha1.ReasonMaxPodsReached}},
-		"more pods than maxPods":            {1, 1, []corev1.Pod{podOn(20000, assigned), podOn(20001, assigned)}, "", outcome{Short: v1alpha1.ReasonMaxPodsReached}},
-		"no ports left":                     {6, 10, []corev1.Pod{podOn(20001, assigned)}, "", outcome{Ports: []int32{20000, 20002, 20003, 20004}, Short: v1alpha1.ReasonPortsExhausted}},
-		"a fresh failure is not replaced":   {1, 10, []corev1.Pod{podOn(20000, failed)}, "", outcome{}},
-		"an old failure is":                 {1, 10, []corev1.Pod{old}, "", outcome{Ports: []int32{20001}, Remove: []string{"p-20000"}}},
+		"nothing there":                     {2, 10, nil, "", outcome{Ports: []int32{20000, 20001}}, 0},
+		"enough":                            {2, 10, []corev1.Pod{podOn(20000, ready), podOn(20001, starting)}, "", outcome{}, 0},
+		"assigned pods are not warm":        {1, 10, []corev1.Pod{podOn(20000, assigned)}, "", outcome{Ports: []int32{20001}}, 0},
+		"promised pods are not counted on":  {1, 10, []corev1.Pod{podOn(20000, ready)}, "p-20000", outcome{Ports: []int32{20001}}, 0},
+		"a pod that leaves keeps its port":  {1, 10, []corev1.Pod{podOn(20000, leaving)}, "", outcome{Ports: []int32{20001}}, 0},
+		"ports between are used":            {3, 10, []corev1.Pod{podOn(20000, ready), podOn(20002, ready)}, "", outcome{Ports: []int32{20001}}, 0},
+		"surplus: those that start first":   {1, 10, []corev1.Pod{podOn(20000, ready), podOn(20001, starting)}, "", outcome{Remove: []string{"p-20001"}}, 0},
+		"surplus never takes promised pods": {0, 10, []corev1.Pod{podOn(20000, ready), podOn(20001, ready)}, "p-20000", outcome{Remove: []string{"p-20001"}}, 0},
+		"surplus never takes assigned pods": {0, 10, []corev1.Pod{podOn(20000, assigned)}, "", outcome{}, 0},
+		"maxPods counts everything":         {3, 4, []corev1.Pod{podOn(20000, assigned), podOn(20001, leaving), podOn(20002, ready)}, "", outcome{Ports: []int32{20003}, Short: v1alpha1.ReasonMaxPodsReached}, 0},
+		"more pods than maxPods":            {1, 1, []corev1.Pod{podOn(20000, assigned), podOn(20001, assigned)}, "", outcome{Short: v1alpha1.ReasonMaxPodsReached}, 0},
+		"no ports left":                     {6, 10, []corev1.Pod{podOn(20001, assigned)}, "", outcome{Ports: []int32{20000, 20002, 20003, 20004}, Short: v1alpha1.ReasonPortsExhausted}, 0},
+		"a fresh failure is not replaced":   {1, 10, []corev1.Pod{podOn(20000, failed)}, "", outcome{}, 0},
+		"an old failure is":                 {1, 10, []corev1.Pod{old}, "", outcome{Ports: []int32{20001}, Remove: []string{"p-20000"}}, 0},
+		"a pod for each room that waits":    {0, 10, nil, "", outcome{Ports: []int32{20000, 20001}}, 2},
+		"which is kept until it is claimed": {0, 10, []corev1.Pod{podOn(20000, ready)}, "", outcome{}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := makePlan(pool(tt.warm, tt.most), tt.pods, func(pod *corev1.Pod) bool { return pod.Name == tt.promised }, lowest, now)
+			p := makePlan(pool(tt.warm, tt.most), int(tt.warm)+tt.waiting, tt.pods, func(pod *corev1.Pod) bool { return pod.Name == tt.promised }, lowest, now)
 			got := outcome{Short: p.short}
 			if p.missing > 0 {
 				got.Ports = p.create[:p.missing]
@@ -109,7 +112,7 @@ func TestPlan(t *testing.T) {
 }
 
 func TestPlanLooksAgainAtFailures(t *testing.T) {
-	p := makePlan(pool(1, 10), []corev1.Pod{podOn(20000, failed)}, func(*corev1.Pod) bool { return false }, lowest, now)
+	p := makePlan(pool(1, 10), 1, []corev1.Pod{podOn(20000, failed)}, func(*corev1.Pod) bool { return false }, lowest, now)
 	if want := failedFor - time.Second; p.again != want {
 		t.Errorf("again in %v, want %v", p.again, want)
 	}
