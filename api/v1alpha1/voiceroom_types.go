@@ -246,8 +246,8 @@ type VoiceRoomStatus struct {
 	// +listMapKey=index
 	Mics []MicStatus `json:"mics,omitempty"`
 
-	// OnMic names the holders of Mics in one line: a printer column shows only the
-	// first of a list.
+	// OnMic names the holders of Mics who are in the room, in one line: a printer column
+	// shows only the first of a list.
 	// +optional
 	OnMic string `json:"onMic,omitempty"`
 

@@ -74,6 +74,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	stored := vr.DeepCopy()
 	result, err := runSteps(ctx, vr, r.observe, r.live, r.ensureGroup, r.ensureTicket, r.ensureMedia, r.end)
+	switch {
+	case errors.Is(err, errGroupMade):
+		return after(groupSoon), nil
+	case apierrors.IsConflict(err): // somebody else has written what was to be written: look again
+		result, err = after(conflictRetry), nil
+	}
 	r.conclude(vr)
 	// Also after an error: what was done must not be lost.
 	wait, writeErr := r.writeStatus(ctx, stored, vr)

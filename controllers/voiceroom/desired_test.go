@@ -86,16 +86,22 @@ func TestShortage(t *testing.T) {
 	claimed := pod(func(*corev1.Pod) {})
 	pool := &v1alpha1.MediaPool{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v1alpha1.MediaPoolSpec{MaxPods: 2}}
 	for name, tt := range map[string]struct {
-		pods   []corev1.Pod
-		reason string
-		says   string
+		pods     []corev1.Pod
+		reason   string
+		says     string
+		obstacle string // as the pool tells it
 	}{
-		"full":     {[]corev1.Pod{assigned, assigned}, v1alpha1.ReasonPoolExhausted, "2 assigned, 0 being claimed, 0 starting, 2 of at most 2"},
-		"promised": {[]corev1.Pod{assigned, claimed}, v1alpha1.ReasonPoolExhausted, "1 assigned, 1 being claimed"},
-		"starting": {[]corev1.Pod{assigned, starting}, v1alpha1.ReasonWaitingForPod, "1 starting"},
-		"growing":  {nil, v1alpha1.ReasonWaitingForPod, "0 of at most 2"},
+		"no image": {nil, v1alpha1.ReasonWaitingForPod, "0 of at most 2; pod p waits (ErrImagePull): not found", "pod p waits (ErrImagePull): not found"},
+		"full":     {[]corev1.Pod{assigned, assigned}, v1alpha1.ReasonPoolExhausted, "2 assigned, 0 being claimed, 0 starting, 2 of at most 2", ""},
+		"promised": {[]corev1.Pod{assigned, claimed}, v1alpha1.ReasonPoolExhausted, "1 assigned, 1 being claimed", ""},
+		"starting": {[]corev1.Pod{assigned, starting}, v1alpha1.ReasonWaitingForPod, "1 starting", ""},
+		"growing":  {nil, v1alpha1.ReasonWaitingForPod, "0 of at most 2", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			pool.Status.Conditions = nil
+			if tt.obstacle != "" {
+				pool.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Message: "0 of 1 warm pods ready; " + tt.obstacle}}
+			}
 			reason, message := shortage(pool, tt.pods)
 			if reason != tt.reason || !strings.Contains(message, tt.says) {
 				t.Errorf("%s: %s; want %s: ...%s", reason, message, tt.reason, tt.says)

@@ -2,7 +2,9 @@ package voiceroom
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -13,6 +15,13 @@ import (
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
 )
+
+// groupSoon is how long a room that has just made its group waits for news of it
+// before it writes its first status: usually the ID is there by then, which saves
+// every room a write.
+const groupSoon = time.Second
+
+var errGroupMade = errors.New("the room's group was just made")
 
 // groupRef names the group that the room refers to; empty: it has one of its own.
 func groupRef(vr *v1alpha1.VoiceRoom) string {
@@ -47,6 +56,8 @@ func (r *Reconciler) ensureGroup(ctx context.Context, vr *v1alpha1.VoiceRoom) (c
 			"GroupChat %s holds another group than the room was made with", group.Name)
 	case ready == nil:
 		r.set(vr, v1alpha1.ConditionChatReady, metav1.ConditionFalse, v1alpha1.ReasonGroupPending, "GroupChat %s is being made", group.Name)
+	case ready.Status != metav1.ConditionTrue: // the message names a field of the group's
+		r.set(vr, v1alpha1.ConditionChatReady, metav1.ConditionFalse, ready.Reason, "GroupChat %s: %s", group.Name, ready.Message)
 	default:
 		r.set(vr, v1alpha1.ConditionChatReady, ready.Status, ready.Reason, "%s", ready.Message)
 	}
@@ -68,9 +79,13 @@ func (r *Reconciler) ownGroup(ctx context.Context, vr *v1alpha1.VoiceRoom) (*v1a
 		if err := r.Client.Create(ctx, want); err != nil {
 			return nil, fmt.Errorf("creating GroupChat %s: %w", want.Name, err)
 		}
-		return want, nil
+		return nil, errGroupMade
 	case err != nil:
 		return nil, fmt.Errorf("getting GroupChat %s: %w", want.Name, err)
+	case !metav1.IsControlledBy(have, vr) && have.DeletionTimestamp != nil:
+		r.set(vr, v1alpha1.ConditionChatReady, metav1.ConditionFalse, v1alpha1.ReasonGroupPending,
+			"waits for the end of GroupChat %s, which is another room's", want.Name)
+		return nil, nil
 	case !metav1.IsControlledBy(have, vr):
 		r.set(vr, v1alpha1.ConditionChatReady, metav1.ConditionFalse, v1alpha1.ReasonGroupConflict,
 			"GroupChat %s exists and is not this room's; delete it, or refer to it by chat.groupChatRef", want.Name)
@@ -130,6 +145,8 @@ func (r *Reconciler) referredGroup(ctx context.Context, vr *v1alpha1.VoiceRoom) 
 		return refuse(v1alpha1.ReasonGroupNotFound, "chat.groupChatRef: there is no GroupChat %s", groupRef(vr))
 	case err != nil:
 		return nil, fmt.Errorf("getting GroupChat %s: %w", groupRef(vr), err)
+	case group.DeletionTimestamp != nil:
+		return refuse(v1alpha1.ReasonGroupNotFound, "chat.groupChatRef: GroupChat %s is being deleted", group.Name)
 	case vr.Spec.MaxMembers > group.Spec.MaxMembers || vr.Spec.MaxMics > group.Spec.MaxMics:
 		return refuse(v1alpha1.ReasonCapsExceedGroup, "maxMembers %d and maxMics %d must fit GroupChat %s, which has %d and %d",
 			vr.Spec.MaxMembers, vr.Spec.MaxMics, group.Name, group.Spec.MaxMembers, group.Spec.MaxMics)

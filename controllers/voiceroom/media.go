@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -152,6 +153,11 @@ func shortage(pool *v1alpha1.MediaPool, pods []corev1.Pod) (reason, message stri
 	}
 	numbers := fmt.Sprintf("MediaPool %s has no pod free: %d assigned, %d being claimed, %d starting, %d of at most %d",
 		pool.Name, assigned, promised, starting, len(pods), pool.Spec.MaxPods)
+	if c := meta.FindStatusCondition(pool.Status.Conditions, v1alpha1.ConditionReady); c != nil && c.Status != metav1.ConditionTrue {
+		if _, obstacle, ok := strings.Cut(c.Message, "; "); ok { // after its own numbers: what keeps its pods
+			numbers += "; " + obstacle
+		}
+	}
 	if starting > 0 || len(pods) < int(pool.Spec.MaxPods) {
 		return v1alpha1.ReasonWaitingForPod, numbers
 	}

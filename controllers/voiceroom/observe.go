@@ -23,18 +23,21 @@ func (r *Reconciler) observe(_ context.Context, vr *v1alpha1.VoiceRoom) (ctrl.Re
 
 // summarize copies a room's state into the status. StartedAt is a latch.
 func summarize(vr *v1alpha1.VoiceRoom, s *room.State) {
-	subjects := make(map[uint32]string, len(s.Members))
+	subjects, here := make(map[uint32]string, len(s.Members)), make(map[uint32]bool, len(s.Members))
 	members := int32(0)
 	for _, m := range s.Members {
 		subjects[m.ID] = m.Subject
 		if m.Status == room.Entered || m.Status == room.Away {
 			members++
+			here[m.ID] = true
 		}
 	}
 	vr.Status.Members, vr.Status.Mics = members, nil
 	holders := make([]string, 0, len(s.Mics))
 	for _, m := range s.Mics {
-		holders = append(holders, subjects[m.Member])
+		if here[m.Member] { // not a place that is held for somebody since a fail-over
+			holders = append(holders, subjects[m.Member])
+		}
 		vr.Status.Mics = append(vr.Status.Mics, v1alpha1.MicStatus{Index: int32(m.Index), Holder: subjects[m.Member], Muted: m.Muted || m.ModMuted})
 	}
 	vr.Status.OnMic = strings.Join(holders, ",")

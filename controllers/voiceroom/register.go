@@ -7,12 +7,16 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
@@ -60,9 +64,11 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.VoiceRoom{}).
-		Owns(&v1alpha1.GroupChat{}).
+		Owns(&v1alpha1.GroupChat{}, builder.WithPredicates(madeNews)).
 		Watches(&v1alpha1.GroupChat{}, handler.EnqueueRequestsFromMapFunc(r.roomsOfGroup)).
-		Watches(&v1alpha1.MediaPool{}, handler.EnqueueRequestsFromMapFunc(r.roomsOfPool)).
+		Watches(&v1alpha1.VoiceRoom{}, handler.EnqueueRequestsFromMapFunc(r.roomsAfter), builder.WithPredicates(ended)).
+		// Its spec, not its counts: those change with every pod, and would wake every room that waits.
+		Watches(&v1alpha1.MediaPool{}, handler.EnqueueRequestsFromMapFunc(r.roomsOfPool), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.roomsOfPod)).
 		WatchesRawSource(r.Fleet.Source()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers,
@@ -96,9 +102,32 @@ func (r *Reconciler) roomsOfPool(ctx context.Context, pool client.Object) []reco
 	return r.rooms(ctx, client.MatchingFields{roomsByPool: pool.GetName()})
 }
 
-// roomsOfGroup are the rooms that refer to a group which they do not own.
+// madeNews passes what becomes of a group, not that it was made: its room did that.
+var madeNews = predicate.Funcs{CreateFunc: func(event.CreateEvent) bool { return false }}
+
+// ended passes rooms that let go of the group that they refer to.
+var ended = predicate.Funcs{
+	CreateFunc: func(event.CreateEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		before, now := e.ObjectOld.(*v1alpha1.VoiceRoom), e.ObjectNew.(*v1alpha1.VoiceRoom)
+		return groupRef(now) != "" && (!closed(before) && closed(now) || before.DeletionTimestamp == nil && now.DeletionTimestamp != nil)
+	},
+	DeleteFunc: func(e event.DeleteEvent) bool { return groupRef(e.Object.(*v1alpha1.VoiceRoom)) != "" },
+}
+
+// roomsOfGroup are the rooms that refer to a group which they do not own, and the
+// one whose own group cannot be made while another has its name.
 func (r *Reconciler) roomsOfGroup(ctx context.Context, group client.Object) []reconcile.Request {
-	return r.rooms(ctx, client.InNamespace(group.GetNamespace()), client.MatchingFields{roomsByGroup: group.GetName()})
+	requests := r.rooms(ctx, client.InNamespace(group.GetNamespace()), client.MatchingFields{roomsByGroup: group.GetName()})
+	if metav1.GetControllerOf(group) == nil {
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(group)})
+	}
+	return requests
+}
+
+// roomsAfter are the rooms that may have the group of one that ended.
+func (r *Reconciler) roomsAfter(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.rooms(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{roomsByGroup: groupRef(o.(*v1alpha1.VoiceRoom))})
 }
 
 // rooms lists rooms that are not as they should be.

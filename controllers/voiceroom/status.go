@@ -53,8 +53,12 @@ func (r *Reconciler) conclude(vr *v1alpha1.VoiceRoom) {
 		r.set(vr, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonAsleep, "the room is empty and sleeps until somebody joins")
 		return
 	}
+	seen := vr.Generation
 	for _, part := range []string{v1alpha1.ConditionChatReady, v1alpha1.ConditionMediaReady} {
 		c := meta.FindStatusCondition(vr.Status.Conditions, part)
+		if part == v1alpha1.ConditionChatReady && degraded(vr, c) {
+			continue
+		}
 		if c == nil || c.Status != metav1.ConditionTrue {
 			reason, message := v1alpha1.ReasonPending, "being prepared"
 			if c != nil {
@@ -64,14 +68,24 @@ func (r *Reconciler) conclude(vr *v1alpha1.VoiceRoom) {
 			r.set(vr, v1alpha1.ConditionReady, metav1.ConditionFalse, reason, "%s", message)
 			return
 		}
+		seen = min(seen, c.ObservedGeneration)
 	}
+	phase, message := v1alpha1.RoomReady, "waits for its owner"
 	if activated {
-		vr.Status.Phase = v1alpha1.RoomOpen
-		r.set(vr, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady, "people can join")
-		return
+		phase, message = v1alpha1.RoomOpen, "people can join"
 	}
-	vr.Status.Phase = v1alpha1.RoomReady
-	r.set(vr, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady, "waits for its owner")
+	vr.Status.Phase = phase
+	r.set(vr, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady, "%s", message)
+	// An edit that the pod has not taken yet was not observed.
+	meta.FindStatusCondition(vr.Status.Conditions, v1alpha1.ConditionReady).ObservedGeneration = seen
+}
+
+// degraded says whether people can join although chat does not answer.
+func degraded(vr *v1alpha1.VoiceRoom, chat *metav1.Condition) bool {
+	if vr.Spec.Chat.FailurePolicy != v1alpha1.ChatDegrade || vr.Status.GroupID == "" || chat == nil {
+		return false
+	}
+	return chat.Reason == v1alpha1.ReasonProviderUnavailable || chat.Reason == v1alpha1.ReasonProviderNotReady
 }
 
 // writeStatus patches the status if it changed, against the version that was read:
@@ -97,11 +111,17 @@ func (r *Reconciler) writeStatus(ctx context.Context, stored, vr *v1alpha1.Voice
 	return 0, nil
 }
 
-// onlySummary says whether nothing changed but what comings and goings change.
+// onlySummary says whether nothing changed but what comings and goings change, or
+// the words of a condition.
 func onlySummary(stored, vr *v1alpha1.VoiceRoom) bool {
 	rest := *stored.Status.DeepCopy()
 	rest.Members, rest.Mics, rest.OnMic, rest.Banned, rest.EmptySince = vr.Status.Members, vr.Status.Mics, vr.Status.OnMic, vr.Status.Banned, vr.Status.EmptySince
 	rest.EffectiveMaxMembers, rest.EffectiveMaxMics = vr.Status.EffectiveMaxMembers, vr.Status.EffectiveMaxMics
+	for i := range rest.Conditions { // the numbers of a pool that a room waits for
+		if c := meta.FindStatusCondition(vr.Status.Conditions, rest.Conditions[i].Type); c != nil {
+			rest.Conditions[i].Message = c.Message
+		}
+	}
 	return equality.Semantic.DeepEqual(rest, vr.Status)
 }
 

@@ -12,6 +12,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -44,6 +45,7 @@ func (s *Sweeper) SetupWithManager(mgr ctrl.Manager) error {
 		Named("sweeper").
 		For(&corev1.Pod{}, builder.WithPredicates(assigned)).
 		Watches(&v1alpha1.VoiceRoom{}, handler.EnqueueRequestsFromMapFunc(s.podsOfRoom), builder.WithPredicates(claimChanged)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 8}). // each may wait for a pod that does not answer
 		Complete(reconcile.AsReconciler(s.Client, s))
 }
 
