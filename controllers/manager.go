@@ -20,6 +20,8 @@ const leaderElectionID = "voiceroom-operator"
 
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=voiceroom-system,resources=leases,resourceNames=voiceroom-operator,verbs=get;update;patch
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=voiceroom-system,resources=leases,verbs=create
+// The election tells who leads in Events of the core group.
+// +kubebuilder:rbac:groups="",namespace=voiceroom-system,resources=events,verbs=create;patch
 
 // uncached are read live, by name: the operator lists neither Secrets nor
 // ConfigMaps anywhere.
