@@ -65,8 +65,8 @@ func TestJoinRefusals(t *testing.T) {
 		}, admission.Request{Subject: "key:shop:bob"}, room.IsBanned, false},
 		{"closed", func(w *world) { w.do(room.Close{}) }, admission.Request{Subject: owner}, room.RoomClosed, false},
 		{"full", func(w *world) { w.enter(owner); w.enter("key:shop:eve") }, admission.Request{Subject: "key:shop:bob"}, room.RoomFull, false},
-		{"locked", func(w *world) { w.enter(owner); w.do(room.SetAccess{Access: room.Locked}) }, admission.Request{Subject: "key:shop:bob"}, room.RoomLocked, false},
-		{"uninvited", func(w *world) { w.enter(owner); w.do(room.SetAccess{Access: room.InviteOnly}) }, admission.Request{Subject: "key:shop:bob"}, room.InviteRequired, false},
+		{"locked", func(w *world) { w.enter(owner); w.do(room.Configure{Access: new(room.Locked)}) }, admission.Request{Subject: "key:shop:bob"}, room.RoomLocked, false},
+		{"uninvited", func(w *world) { w.enter(owner); w.do(room.Configure{Access: new(room.InviteOnly)}) }, admission.Request{Subject: "key:shop:bob"}, room.InviteRequired, false},
 		{"no subject", func(w *world) { w.enter(owner) }, admission.Request{}, room.BadCommand, false},
 		{"pod away", func(w *world) { w.pod.before = func(string) error { return unreachable } }, admission.Request{Subject: owner}, admission.MediaUnavailable, true},
 		{"pod does not trust us", func(w *world) {

@@ -206,11 +206,10 @@ func (k *keeper) at(epoch uint64) error {
 // do gives the room one command and makes everything follow.
 func (k *keeper) do(by room.Actor, c room.Command) error {
 	events, err := k.room.Do(k.now(), by, c)
-	if err != nil {
-		return err
+	if err == nil || len(events) > 0 {
+		k.follow(events)
 	}
-	k.follow(events)
-	return nil
+	return err
 }
 
 // follow makes forwarding, connections, watchers and clients follow the room: what

@@ -70,14 +70,6 @@ const maxRequestID = 64
 // resync is the one request that is not a command of the room.
 const resync = "resync"
 
-// clientCommands are the commands that a client may give; the rest of
-// room.CommandNames is the control plane's.
-var clientCommands = map[string]bool{
-	"leave": true, "take-mic": true, "leave-mic": true, "mute": true, "hand": true, "rename": true,
-	"give-mic": true, "pull-mic": true, "mute-member": true, "lower-hand": true, "kick": true, "unban": true,
-	"set-access": true, "close": true,
-}
-
 // request is what a client asks: command is nil for a resync, or if err says what is
 // wrong with it.
 type request struct {
@@ -99,7 +91,7 @@ func parseRequest(msg []byte) request {
 	r := request{id: m.ID}
 	switch {
 	case m.Type == resync:
-	case !clientCommands[m.Type]:
+	case !room.ClientCommand(m.Type):
 		r.err = &room.Error{Code: room.BadCommand, Detail: "clients have no such command"}
 	default:
 		if bytes.Equal(bytes.TrimSpace(m.Body), []byte("null")) {

@@ -76,7 +76,7 @@ func newSnapshot(s *room.State, d detail) snapshot {
 	all := len(s.Members)
 	s.Members = slices.DeleteFunc(s.Members, func(m room.Member) bool {
 		switch {
-		case d == everyone, m.Role == room.Host, m.Role == room.CoHost, d == active && m.HandAt != nil:
+		case d == everyone, m.Role == room.Host, m.Role == room.CoHost, d == active && m.Hand != nil:
 			return false
 		}
 		return !slices.ContainsFunc(s.Mics, func(mic room.Mic) bool { return mic.Member == m.ID })

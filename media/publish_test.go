@@ -75,7 +75,7 @@ func TestSnapshots(t *testing.T) {
 			}
 		}
 	}
-	if err := k.do(room.Actor{Session: "cy"}, room.Hand{Raised: true}); err != nil {
+	if err := k.do(room.Actor{Session: "cy"}, room.RaiseHand{Raised: true}); err != nil {
 		t.Fatal(err)
 	}
 	for d, want := range [details][]uint32{everyone: {1, 2, 3, 4, 5}, active: {1, 2, 3, 4}, speakers: {1, 2, 4}} {
@@ -166,7 +166,7 @@ func mute(t *testing.T, k *keeper) *session {
 func change(t *testing.T, k *keeper, n int) {
 	t.Helper()
 	for i := range n {
-		if err := k.do(room.Control, room.SetAccess{Access: []room.Access{room.Locked, room.Public}[i%2]}); err != nil {
+		if err := k.do(room.Control, room.Configure{Access: new([]room.Access{room.Locked, room.Public}[i%2])}); err != nil {
 			t.Fatal(err)
 		}
 	}

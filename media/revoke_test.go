@@ -144,7 +144,7 @@ func TestLostConnection(t *testing.T) {
 		t.Errorf("%d microphones are held, want 2", len(away.Mics))
 	}
 	p.clock.advance(room.AwayTTL + time.Second)
-	p.command("", room.SetAccess{Access: room.InviteOnly}) // anything: the room looks at its clock
+	p.command("", room.Configure{Access: new(room.InviteOnly)}) // anything: the room looks at its clock
 	p.follow(1).until(t, "bob's place is released", func(s *room.State) bool {
 		_, ok := s.Member(bob.member)
 		return !ok

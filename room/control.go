@@ -1,32 +1,40 @@
 package room
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
 
 func (c SetSpec) apply(r *Room, now time.Time, _ Actor) error {
-	old, next := *r.state.Settings.Spec, c.Spec
+	settings := r.state.Settings
+	old, next := *settings.Spec, c.Spec
 	switch {
 	case next.Generation < old.Generation:
 		return refuse(StaleSpec, "generation %d is older than %d", next.Generation, old.Generation)
 	case next.Generation == old.Generation:
 		return nil
 	}
-	s := r.state.Settings
-	s.Generation = next.Generation
-	change(&s.DisplayName, old.DisplayName, next.DisplayName)
-	change(&s.MaxMembers, old.MaxMembers, next.MaxMembers)
-	change(&s.MaxMics, old.MaxMics, next.MaxMics)
-	change(&s.Access, old.Access, next.Access)
-	change(&s.MicPolicy, old.MicPolicy, next.MicPolicy)
-	if !slices.Equal(old.Moderators, next.Moderators) {
-		s.Moderators = slices.Clone(next.Moderators)
-	}
-	s.Banned = changeSet(s.Banned, old.Banned, next.Banned)
-	s.Spec = &next
-	r.setSettings(s)
-	r.followSpec(old, next, now)
+	r.setSettings(func(s *Settings) {
+		s.Generation = next.Generation
+		change(&s.DisplayName, old.DisplayName, next.DisplayName)
+		change(&s.MaxMembers, old.MaxMembers, next.MaxMembers)
+		change(&s.MaxMics, old.MaxMics, next.MaxMics)
+		change(&s.Access, old.Access, next.Access)
+		change(&s.MicPolicy, old.MicPolicy, next.MicPolicy)
+		change(&s.Duplicates, old.Duplicates, next.Duplicates)
+		change(&s.MuteOnEntry, old.MuteOnEntry, next.MuteOnEntry)
+		change(&s.SpeakingSeconds, old.SpeakingSeconds, next.SpeakingSeconds)
+		change(&s.Announcement, old.Announcement, next.Announcement)
+		if !maps.Equal(old.Metadata, next.Metadata) {
+			s.Metadata = maps.Clone(next.Metadata)
+		}
+		s.Moderators = changeSet(s.Moderators, old.Moderators, next.Moderators)
+		s.Spec = &next
+	})
+	r.followBans(old, next, now)
+	r.followModerators(old, next)
+	r.followTurns(settings)
 	return nil
 }
 
@@ -48,22 +56,38 @@ func changeSet(set, old, next []string) []string {
 	return set
 }
 
-// followSpec throws out who the new spec bans and gives roles that it changed.
-func (r *Room) followSpec(old, next Spec, now time.Time) {
-	for _, m := range slices.Clone(r.state.Members) {
-		if slices.Contains(next.Banned, m.Subject) && !slices.Contains(old.Banned, m.Subject) {
-			r.kick(m.Subject, now)
-			r.remove(m, IsBanned)
+// followBans throws out whom the new spec bans, and lets in whom it does not any more.
+func (r *Room) followBans(old, next Spec, now time.Time) {
+	for _, subject := range next.Banned {
+		if slices.Contains(old.Banned, subject) {
 			continue
 		}
-		was, is := slices.Contains(old.Moderators, m.Subject), slices.Contains(next.Moderators, m.Subject)
-		if was != is && m.Role != Host {
-			m.Role = Speaker
-			if is {
-				m.Role = CoHost
-			}
-			r.setMember(m)
+		if id, ok := r.bySubject[subject]; ok {
+			m, _ := r.state.Member(id)
+			r.throwOut(m, true, now)
+			continue
 		}
+		r.remember(subject, func(rec *Record) { rec.Banned = true })
+	}
+	for _, subject := range old.Banned {
+		if !slices.Contains(next.Banned, subject) {
+			r.remember(subject, func(rec *Record) { rec.Banned, rec.Kicked = false, nil })
+		}
+	}
+}
+
+// followModerators gives members the roles that the new spec changed.
+func (r *Room) followModerators(old, next Spec) {
+	for _, m := range slices.Clone(r.state.Members) {
+		was, is := slices.Contains(old.Moderators, m.Subject), slices.Contains(next.Moderators, m.Subject)
+		if was == is || m.Role == Host || m.Subject == r.state.Settings.Owner {
+			continue
+		}
+		role := Speaker
+		if is {
+			role = CoHost
+		}
+		r.setRole(m, role)
 	}
 }
 
@@ -89,21 +113,6 @@ func (ReleaseHeld) apply(r *Room, now time.Time, _ Actor) error {
 func (Seal) apply(r *Room, _ time.Time, _ Actor) error {
 	if r.state.Phase != Sealed {
 		r.setSummary(func(s *Summary) { s.Phase = Sealed })
-	}
-	return nil
-}
-
-func (Tick) apply(r *Room, now time.Time, _ Actor) error {
-	for s, j := range r.rejoining {
-		if !now.Before(j.deadline) {
-			delete(r.rejoining, s)
-			delete(r.bySession, s)
-		}
-	}
-	for _, m := range slices.Clone(r.state.Members) {
-		if m.Deadline != nil && !now.Before(*m.Deadline) {
-			r.remove(m, Expired)
-		}
 	}
 	return nil
 }

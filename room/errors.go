@@ -6,39 +6,52 @@ import "fmt"
 // HTTP API and in status.
 type Code string
 
-// The codes of refusals and of departures.
+// The codes of refusals.
 const (
-	RoomFull       Code = "room-full"
-	RoomClosed     Code = "room-closed"
-	NotOpenYet     Code = "not-open-yet"    // the owner has not associated
-	Frozen         Code = "frozen"          // no admission lease: retry
-	Moving         Code = "moving"          // sealed by a higher epoch: retry at the new pod
-	IsBanned       Code = "banned"          //
-	IsKicked       Code = "kicked"          // until invited again
-	InviteRequired Code = "invite-required" //
-	RoomLocked     Code = "room-locked"     //
-	TooMany        Code = "too-many-reservations"
-	MicUnavailable Code = "mic-unavailable" // all that may exist are held
-	MicTaken       Code = "mic-taken"       // the asked index is held
-	MicNotAllowed  Code = "mic-not-allowed" // by policy or role
-	NotOnMic       Code = "not-on-mic"      //
-	HandsRefused   Code = "hands-refused"   // by policy
-	NotAllowed     Code = "not-allowed"     // the caller's role may not
-	UnknownMember  Code = "unknown-member"  //
-	UnknownSession Code = "unknown-session" // no such session, or replaced
-	TokenReplayed  Code = "token-replayed"  // the session was opened before
-	NotAssociated  Code = "not-associated"  // the media connection does not stand
-	NotEntered     Code = "not-entered"     //
-	StaleEpoch     Code = "stale-epoch"     //
-	StaleSpec      Code = "stale-generation"
-	BadCommand     Code = "bad-command"
+	RoomFull         Code = "room-full"
+	RoomClosed       Code = "room-closed"
+	NotOpenYet       Code = "not-open-yet"          // the owner has not associated
+	Frozen           Code = "frozen"                // no admission lease: retry
+	Moving           Code = "moving"                // sealed by a higher epoch: retry at the new pod
+	IsBanned         Code = "banned"                // until unbanned
+	IsKicked         Code = "kicked"                // until invited again
+	InviteRequired   Code = "invite-required"       // by the room's access
+	InviteVoid       Code = "invite-void"           // expired, or links were reset
+	InviteUsed       Code = "invite-used"           // it has let in as many as it may
+	RoomLocked       Code = "room-locked"           // by the room's access
+	AlreadyJoined    Code = "already-joined"        // the subject is connected, and the room refuses duplicates
+	TooMany          Code = "too-many-reservations" // of guests, from one address
+	MicUnavailable   Code = "mic-unavailable"       // all that may exist are held, or there is no such index
+	MicTaken         Code = "mic-taken"             // the asked index is held
+	MicLocked        Code = "mic-locked"            // the asked index is locked
+	MicNotAllowed    Code = "mic-not-allowed"       // by policy or role
+	NotOnMic         Code = "not-on-mic"            // who is to hold one holds none
+	MutedByModerator Code = "muted-by-moderator"    // only a moderator can lift it
+	HandsRefused     Code = "hands-refused"         // by policy
+	NoHand           Code = "no-hand"               // it is not raised
+	NotAsked         Code = "not-asked"             // to speak, or no longer
+	NotAllowed       Code = "not-allowed"           // the caller's role may not
+	UnknownMember    Code = "unknown-member"
+	UnknownSession   Code = "unknown-session" // no such session, or replaced
+	TokenReplayed    Code = "token-replayed"  // the session was opened before
+	NotAssociated    Code = "not-associated"  // the media connection does not stand
+	NotEntered       Code = "not-entered"
+	StaleEpoch       Code = "stale-epoch"
+	StaleSpec        Code = "stale-generation"
+	BadCommand       Code = "bad-command"
+)
 
-	// Reasons of departures and of lost microphones.
-	Left       Code = "left"
-	Expired    Code = "expired"     // the reservation or the grace ran out
-	Failed     Code = "failed"      // the client said so, or the handshake failed
-	Replaced   Code = "replaced"    // the same subject came in again
-	PulledDown Code = "pulled-down" // a moderator took the mic
+// The reasons of departures, of lost microphones and of lowered hands, beside IsKicked,
+// IsBanned and MicLocked.
+const (
+	Left        Code = "left"
+	Expired     Code = "expired"      // the reservation, the grace or the hand ran out
+	Failed      Code = "failed"       // the client said so, or the handshake failed
+	Replaced    Code = "replaced"     // the same subject came in again
+	PulledDown  Code = "pulled-down"  // a moderator took the microphone
+	TimeUp      Code = "time-up"      // the turn was over
+	HandRefused Code = "hand-refused" // a moderator lowered the hand
+	KeyRevoked  Code = "key-revoked"  // what let it in was signed by a key that is not trusted any more
 )
 
 // Error is a refusal: nothing was changed.

@@ -21,7 +21,7 @@ func TestSeedHoldsPlaces(t *testing.T) {
 	if m, _ := next.View().Subject("bob"); m.ID != bob.ID || m.Status != Entered {
 		t.Fatalf("bob came back as %+v", m)
 	}
-	if mic, on := next.micOf(bob.ID); !on || !mic.Muted {
+	if mic, on := next.View().Mic(bob.ID); !on || !mic.Muted {
 		t.Fatalf("bob came back on %+v", mic)
 	}
 	next.now = t0.Add(AwayTTL)
@@ -44,8 +44,8 @@ func TestSeedKeepsKicks(t *testing.T) {
 		next.refused(IsKicked, Control, Reserve{Subject: "bob", Session: "b2"})
 		next.do(Control, Reserve{Subject: "bob", Session: "b3", InvitedAt: next.now})
 		next.do(Control, Reserve{Subject: "bob", Session: "b4"}) // the invitation ended it
-		if s := next.State().Public(); s.Settings.Kicked != nil {
-			t.Fatalf("the public state shows %v", s.Settings.Kicked)
+		if s := next.State().Public(); s.Records != nil {
+			t.Fatalf("the public state shows %v", s.Records)
 		}
 	}
 }

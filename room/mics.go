@@ -1,77 +1,118 @@
 package room
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-// freeIndex is the lowest index that a new microphone may have. Fewer than MaxMics
-// may exist, so that a lowered cap lets nobody new on until enough have left.
-func (r *Room) freeIndex() (int, bool) {
-	if len(r.state.Mics) >= r.state.Settings.MaxMics {
-		return 0, false
+// spare refuses another microphone when as many exist as may. After the cap was lowered
+// nobody new gets one until enough have left.
+func (r *Room) spare() error {
+	if most := r.state.Settings.MaxMics; len(r.state.Mics) >= most {
+		return refuse(MicUnavailable, "all %d microphones are taken", most)
 	}
-	i := 0
-	for _, m := range r.state.Mics { // by index
-		if m.Index != i {
-			break
-		}
-		i++
-	}
-	return i, true
+	return nil
 }
 
-func (r *Room) micOf(member uint32) (Mic, bool) {
-	for _, m := range r.state.Mics {
-		if m.Member == member {
-			return m, true
+// freeIndex is the lowest index that a new microphone may have.
+func (r *Room) freeIndex() (int, error) {
+	if err := r.spare(); err != nil {
+		return 0, err
+	}
+	for i := range r.state.Settings.MaxMics {
+		if r.isFree(i) == nil {
+			return i, nil
 		}
+	}
+	return 0, refuse(MicUnavailable, "all microphones that are not locked are taken")
+}
+
+// isFree refuses an index that no microphone can be given.
+func (r *Room) isFree(index int) error {
+	if err := r.exists(index); err != nil {
+		return err
+	}
+	if slices.Contains(r.state.Settings.LockedMics, index) {
+		return refuse(MicLocked, "microphone %d is locked", index)
+	}
+	if _, taken := r.at(index); taken {
+		return refuse(MicTaken, "microphone %d is taken", index)
+	}
+	return nil
+}
+
+func (r *Room) exists(index int) error {
+	if most := r.state.Settings.MaxMics; index < 0 || index >= most {
+		return refuse(MicUnavailable, "there is no microphone %d; there are %d", index, most)
+	}
+	return nil
+}
+
+func (r *Room) at(index int) (Mic, bool) {
+	if i, ok := slices.BinarySearchFunc(r.state.Mics, index, micByIndex); ok {
+		return r.state.Mics[i], true
 	}
 	return Mic{}, false
 }
 
-func (r *Room) grant(member uint32, index int) {
-	r.emit(Event{Type: EventMic, Mic: &Mic{Index: index, Member: member, Grant: r.nextGrant}})
+// newMic is a grant of an index to a member, whose turn begins.
+func (r *Room) newMic(m Member, index int) Mic {
+	mic := Mic{Index: index, Member: m.ID, Grant: r.nextGrant, ModMuted: r.state.Record(m.Subject).Muted, Until: r.turn(m)}
 	r.nextGrant++
+	return mic
+}
+
+// turn is when a turn ends that begins now. Nil: it has no end.
+func (r *Room) turn(m Member) *time.Time {
+	limit := r.state.Settings.SpeakingSeconds
+	if limit == 0 || m.Role.moderates() {
+		return nil
+	}
+	end := r.now.Add(time.Duration(limit) * time.Second)
+	return &end
 }
 
 func (r *Room) dropMic(member uint32, why Code) {
-	if m, ok := r.micOf(member); ok {
+	if m, ok := r.state.Mic(member); ok {
 		r.emit(Event{Type: EventMic, Mic: &Mic{Index: m.Index, Grant: m.Grant}, Reason: why})
 	}
 }
 
+// move gives a microphone another index, under a new grant.
+func (r *Room) move(mic Mic, index int) {
+	mic.Index, mic.Grant = index, r.nextGrant
+	r.nextGrant++
+	r.setMic(mic)
+}
+
 // place puts a member on a microphone: the asked index or, with -1, the lowest
-// free one. A member that has one moves.
+// free one. A member that has one moves, with -1 it stays.
 func (r *Room) place(m Member, index int) error {
-	held, on := r.micOf(m.ID)
-	if on && (index == -1 || index == held.Index) {
+	held, on := r.state.Mic(m.ID)
+	var err error
+	switch {
+	case on && (index == -1 || index == held.Index):
 		return nil
-	}
-	if index < -1 || index >= r.state.Settings.MaxMics {
-		return refuse(MicUnavailable, "there is no microphone %d; there are %d", index, r.state.Settings.MaxMics)
-	}
-	for _, other := range r.state.Mics {
-		if other.Index == index {
-			return refuse(MicTaken, "microphone %d is taken", index)
+	case index == -1:
+		index, err = r.freeIndex()
+	default:
+		if err = r.isFree(index); err == nil && !on {
+			err = r.spare()
 		}
+	}
+	if err != nil {
+		return err
 	}
 	if on {
 		r.dropMic(m.ID, "")
-		moved := Mic{Index: index, Member: m.ID, Grant: r.nextGrant, Muted: held.Muted, ModMuted: held.ModMuted}
-		r.nextGrant++
-		r.emit(Event{Type: EventMic, Mic: &moved})
+		r.move(held, index)
 		return nil
 	}
-	free, ok := r.freeIndex()
-	if !ok {
-		return refuse(MicUnavailable, "all %d microphones are taken", r.state.Settings.MaxMics)
-	}
-	if index == -1 {
-		index = free
-	}
-	if m.HandAt != nil {
-		m.HandAt = nil
+	if m.Hand != nil || m.AskedUntil != nil {
+		m.Hand, m.AskedUntil = nil, nil
 		r.setMember(m)
 	}
-	r.grant(m.ID, index)
+	r.setMic(r.newMic(m, index))
 	return nil
 }
 
@@ -80,7 +121,7 @@ func (c TakeMic) apply(r *Room, _ time.Time, by Actor) error {
 	if err != nil {
 		return err
 	}
-	_, on := r.micOf(m.ID)
+	_, on := r.state.Mic(m.ID)
 	switch {
 	case m.Role == Audience:
 		return refuse(MicNotAllowed, "you are in the audience")
@@ -90,70 +131,38 @@ func (c TakeMic) apply(r *Room, _ time.Time, by Actor) error {
 	return r.place(m, c.Index)
 }
 
-func (LeaveMic) apply(r *Room, _ time.Time, by Actor) error {
+// ownMic returns the microphone that the actor holds.
+func (r *Room) ownMic(by Actor) (Mic, error) {
 	m, err := r.commander(by)
+	if err != nil {
+		return Mic{}, err
+	}
+	mic, on := r.state.Mic(m.ID)
+	if !on {
+		return mic, refuse(NotOnMic, "you are not on a microphone")
+	}
+	return mic, nil
+}
+
+func (LeaveMic) apply(r *Room, _ time.Time, by Actor) error {
+	mic, err := r.ownMic(by)
 	if err != nil {
 		return err
 	}
-	if _, on := r.micOf(m.ID); !on {
-		return refuse(NotOnMic, "you are not on a microphone")
-	}
-	r.dropMic(m.ID, "")
+	r.dropMic(mic.Member, "")
 	return nil
 }
 
 func (c Mute) apply(r *Room, _ time.Time, by Actor) error {
-	m, err := r.commander(by)
-	if err != nil {
-		return err
-	}
-	mic, on := r.micOf(m.ID)
-	if !on {
-		return refuse(NotOnMic, "you are not on a microphone")
-	}
-	if mic.Muted != c.Muted {
-		mic.Muted = c.Muted
-		r.emit(Event{Type: EventMic, Mic: &mic})
-	}
-	return nil
-}
-
-func (c Hand) apply(r *Room, now time.Time, by Actor) error {
-	m, err := r.commander(by)
-	if err != nil {
-		return err
-	}
-	_, on := r.micOf(m.ID)
+	mic, err := r.ownMic(by)
 	switch {
-	case c.Raised == (m.HandAt != nil):
-		return nil
-	case !c.Raised:
-		m.HandAt = nil
-	case r.state.Settings.MicPolicy == Appointed:
-		return refuse(HandsRefused, "in this room moderators choose who speaks")
-	case on:
-		return refuse(BadCommand, "you are on a microphone already")
-	default:
-		m.HandAt = &now
-	}
-	r.setMember(m)
-	return nil
-}
-
-func (c Rename) apply(r *Room, _ time.Time, by Actor) error {
-	m, err := r.commander(by)
-	if err != nil {
+	case err != nil:
 		return err
-	}
-	if c.Name == "" {
-		return refuse(BadCommand, "a name must not be empty")
-	}
-	if err := checkName(c.Name); err != nil {
-		return err
-	}
-	if m.Name != c.Name {
-		m.Name = c.Name
-		r.setMember(m)
+	case !c.Muted && mic.ModMuted:
+		return refuse(MutedByModerator, "a moderator muted you; only a moderator can lift it")
+	case mic.Muted != c.Muted:
+		mic.Muted = c.Muted
+		r.setMic(mic)
 	}
 	return nil
 }

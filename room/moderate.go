@@ -1,12 +1,8 @@
 package room
 
-import (
-	"maps"
-	"slices"
-	"time"
-)
+import "time"
 
-// moderator checks that by may command others.
+// moderator checks that by may command others, and says as what.
 func (r *Room) moderator(by Actor) (Role, error) {
 	if by == Control {
 		return Host, nil
@@ -21,70 +17,23 @@ func (r *Room) moderator(by Actor) (Role, error) {
 	return m.Role, nil
 }
 
-// target returns the member that a moderator acts on. A co-host cannot act on
-// another moderator.
+// target returns the member that a moderator acts on.
 func (r *Room) target(by Actor, id uint32) (Member, error) {
 	role, err := r.moderator(by)
 	if err != nil {
 		return Member{}, err
 	}
 	m, ok := r.state.Member(id)
-	switch {
-	case !ok:
+	if !ok {
 		return m, refuse(UnknownMember, "there is no member %d in the room", id)
-	case m.Role.moderates() && role != Host && m.Session != by.Session:
-		return m, refuse(NotAllowed, "a co-host cannot do this to a host or co-host")
 	}
-	return m, nil
+	return m, mayActOn(role, by, m)
 }
 
-func (c GiveMic) apply(r *Room, _ time.Time, by Actor) error {
-	m, err := r.target(by, c.Member)
-	if err != nil {
-		return err
-	}
-	if m.Status != Entered {
-		return refuse(NotEntered, "that member is not connected")
-	}
-	return r.place(m, c.Index)
-}
-
-func (c PullMic) apply(r *Room, _ time.Time, by Actor) error {
-	m, err := r.target(by, c.Member)
-	if err != nil {
-		return err
-	}
-	if _, on := r.micOf(m.ID); !on {
-		return refuse(NotOnMic, "that member is not on a microphone")
-	}
-	r.dropMic(m.ID, PulledDown)
-	return nil
-}
-
-func (c MuteMember) apply(r *Room, _ time.Time, by Actor) error {
-	m, err := r.target(by, c.Member)
-	if err != nil {
-		return err
-	}
-	mic, on := r.micOf(m.ID)
-	if !on {
-		return refuse(NotOnMic, "that member is not on a microphone")
-	}
-	if mic.ModMuted != c.Muted {
-		mic.ModMuted = c.Muted
-		r.emit(Event{Type: EventMic, Mic: &mic})
-	}
-	return nil
-}
-
-func (c LowerHand) apply(r *Room, _ time.Time, by Actor) error {
-	m, err := r.target(by, c.Member)
-	if err != nil {
-		return err
-	}
-	if m.HandAt != nil {
-		m.HandAt = nil
-		r.setMember(m)
+// mayActOn keeps a co-host from acting on another moderator.
+func mayActOn(role Role, by Actor, m Member) error {
+	if m.Role.moderates() && role != Host && m.Session != by.Session {
+		return refuse(NotAllowed, "a co-host cannot do this to a host or co-host")
 	}
 	return nil
 }
@@ -97,71 +46,54 @@ func (c Kick) apply(r *Room, now time.Time, by Actor) error {
 	if m.Session != "" && m.Session == by.Session {
 		return refuse(BadCommand, "you cannot remove yourself; leave instead")
 	}
-	r.kick(m.Subject, now)
-	if c.Ban {
-		r.ban(m.Subject)
-		r.remove(m, IsBanned)
-		return nil
+	if err := r.sparesOwner(by, m); err != nil {
+		return err
 	}
-	r.remove(m, IsKicked)
+	r.throwOut(m, c.Ban, now)
 	return nil
 }
 
-// kick keeps a subject out until it is invited again.
-func (r *Room) kick(subject string, now time.Time) {
-	s := r.state.Settings
-	s.Kicked = maps.Clone(s.Kicked)
-	if s.Kicked == nil {
-		s.Kicked = map[string]time.Time{}
+// sparesOwner keeps members from taking the room from its owner, who may be no host now.
+func (r *Room) sparesOwner(by Actor, m Member) error {
+	if by != Control && m.Subject == r.state.Settings.Owner {
+		return refuse(NotAllowed, "this is the room's owner")
 	}
-	s.Kicked[subject] = now
-	r.setSettings(s)
+	return nil
 }
 
-func (r *Room) forgive(subject string) {
-	if _, ok := r.state.Settings.Kicked[subject]; ok {
-		s := r.state.Settings
-		s.Kicked = maps.Clone(s.Kicked)
-		delete(s.Kicked, subject)
-		r.setSettings(s)
+// throwOut takes a member out who may not simply come back.
+func (r *Room) throwOut(m Member, ban bool, now time.Time) {
+	why := IsKicked
+	if ban {
+		why = IsBanned
 	}
-}
-
-func (r *Room) ban(subject string) {
-	if !slices.Contains(r.state.Settings.Banned, subject) {
-		s := r.state.Settings
-		s.Banned = append(slices.Clone(s.Banned), subject)
-		r.setSettings(s)
-	}
+	r.remember(m.Subject, func(rec *Record) { rec.Kicked, rec.Banned = &now, rec.Banned || ban })
+	r.remove(m, why)
 }
 
 func (c Unban) apply(r *Room, _ time.Time, by Actor) error {
 	if _, err := r.moderator(by); err != nil {
 		return err
 	}
-	r.forgive(c.Subject)
-	if i := slices.Index(r.state.Settings.Banned, c.Subject); i >= 0 {
-		s := r.state.Settings
-		s.Banned = slices.Delete(slices.Clone(s.Banned), i, i+1)
-		r.setSettings(s)
+	for _, rec := range r.state.Records {
+		if rec.Subject == c.Subject || rec.Member == c.Member && c.Member != 0 {
+			if rec.Banned || rec.Kicked != nil {
+				r.remember(rec.Subject, func(rec *Record) { rec.Banned, rec.Kicked = false, nil })
+			}
+			return nil
+		}
+	}
+	if c.Subject == "" {
+		return refuse(UnknownMember, "nobody who was member %d was removed", c.Member)
 	}
 	return nil
 }
 
-func (c SetAccess) apply(r *Room, _ time.Time, by Actor) error {
+func (ResetInvites) apply(r *Room, now time.Time, by Actor) error {
 	if _, err := r.moderator(by); err != nil {
 		return err
 	}
-	switch c.Access {
-	case Public, InviteOnly, Locked:
-	default:
-		return refuse(BadCommand, "access is Public, InviteOnly or Locked")
-	}
-	if r.state.Settings.Access != c.Access {
-		s := r.state.Settings
-		s.Access = c.Access
-		r.setSettings(s)
-	}
+	r.setSettings(func(s *Settings) { s.InvitesSince = &now })
 	return nil
 }
 
@@ -173,6 +105,9 @@ func (c Close) apply(r *Room, _ time.Time, by Actor) error {
 	if role != Host {
 		return refuse(NotAllowed, "only the host may close the room")
 	}
+	if err := checkText("a message", c.Message); err != nil {
+		return err
+	}
 	reason := c.Reason
 	if by != Control || reason == "" {
 		reason = "ClosedByModerator"
@@ -181,6 +116,8 @@ func (c Close) apply(r *Room, _ time.Time, by Actor) error {
 	clear(r.bySubject)
 	clear(r.rejoining)
 	clear(r.origins)
-	r.setSummary(func(s *Summary) { s.Phase, s.CloseReason, s.EmptySince = Closed, reason, nil })
+	r.setSummary(func(s *Summary) {
+		s.Phase, s.CloseReason, s.CloseMessage, s.EmptySince = Closed, reason, c.Message, nil
+	})
 	return nil
 }

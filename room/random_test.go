@@ -34,7 +34,7 @@ func randomCommand(rng *rand.Rand) (Actor, Command) {
 	case 12:
 		return by, LeaveMic{}
 	case 13:
-		return by, Hand{Raised: rng.IntN(2) == 0}
+		return by, RaiseHand{Raised: rng.IntN(2) == 0}
 	case 14:
 		return by, GiveMic{Member: member(), Index: -1}
 	case 15:
@@ -63,12 +63,16 @@ func TestRandomCommands(t *testing.T) {
 		for step := range 500 {
 			now = now.Add(time.Duration(rng.IntN(3000)) * time.Millisecond)
 			by, c := randomCommand(rng)
+			passed, err := r.Do(now, Control, Tick{})
+			if err != nil {
+				t.Fatal(err)
+			}
 			before := r.State()
 			events, err := r.Do(now, by, c)
 			if err := checkStep(before, r, events, err); err != nil {
 				t.Fatalf("seed %d step %d %T%+v: %v", seed, step, c, c, err)
 			}
-			for _, e := range events {
+			for _, e := range append(passed, events...) {
 				if !follower.Apply(e) {
 					t.Fatalf("seed %d step %d: event %d does not follow %d", seed, step, e.Seq, follower.Seq)
 				}

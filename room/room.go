@@ -1,27 +1,41 @@
 package room
 
 import (
+	"maps"
+	"reflect"
 	"slices"
 	"time"
 )
 
-// How long places are kept.
+// How long places, turns of the queue and roles are kept.
 const (
 	ReservationTTL = 60 * time.Second // as long as the room token that goes with it
 	GuestTTL       = 15 * time.Second
 	ConnectTTL     = 20 * time.Second // from the offer to the media connection
 	ConfirmTTL     = 60 * time.Second // from the media connection to Enter
 	AwayTTL        = 30 * time.Second // a lost connection may come back
+	HostGrace      = 60 * time.Second // the host may be away before another one takes its place
+	HandTTL        = 10 * time.Minute
+	AskTTL         = time.Minute
 	OldLease       = 10 * time.Second // how long the epoch before may still have admitted
 	StopAfter      = 15 * time.Minute // a pod without a lease has stopped itself by then
+)
+
+// Limits of what members and moderators write.
+const (
+	MaxName            = 128  // bytes of a display name
+	MaxAnnouncement    = 1024 // bytes; of a CloseMessage too
+	MaxMetadata        = 16   // entries
+	MaxMetadataKey     = 64   // bytes
+	MaxMetadataValue   = 256  // bytes
+	MaxModerators      = 64
+	MaxHandPriority    = 9
+	MaxSpeakingSeconds = 24 * 60 * 60
 )
 
 // GuestPlaces is how many places one address can hold for guests that have not
 // entered.
 const GuestPlaces = 4
-
-// MaxName is the longest display name in bytes.
-const MaxName = 128
 
 // Room is one voice room. It is not safe for concurrent use: one goroutine owns it.
 type Room struct {
@@ -37,6 +51,9 @@ type Room struct {
 	nextMember uint32
 	nextGrant  uint64
 
+	due     time.Time // when time changes the state; zero: never
+	settled bool      // due is known: the state has not changed since
+
 	now    time.Time // of the running command
 	events []Event   // of the running command
 }
@@ -46,6 +63,7 @@ type rejoin struct {
 	deadline time.Time
 	opened   bool
 	name     string
+	keys     []string
 }
 
 // New makes a room. With the last known state of the epoch before as seed, every
@@ -60,17 +78,27 @@ func New(id ID, epoch uint64, spec Spec, seed *State, now time.Time) *Room {
 		origins:    map[uint32]string{},
 		nextMember: 1,
 		nextGrant:  1,
+		now:        now,
+	}
+	if seed == nil || seed.Settings.Spec == nil {
+		for _, subject := range spec.Banned {
+			r.remember(subject, func(rec *Record) { rec.Banned = true })
+		}
 	}
 	if seed != nil {
 		r.seed(seed, now)
-		r.catchUp(now, spec)
+		_ = SetSpec{Spec: spec}.apply(r, now, Control) // an older spec changes nothing
 	}
+	// What was done so far is part of the snapshot that this epoch begins with.
+	r.state.Seq, r.events = 0, nil
 	return r
 }
 
 func settingsOf(s Spec) Settings {
-	return Settings{Generation: s.Generation, DisplayName: s.DisplayName, Owner: s.Owner, MaxMembers: s.MaxMembers, MaxMics: s.MaxMics,
-		Access: s.Access, MicPolicy: s.MicPolicy, Moderators: slices.Clone(s.Moderators), Banned: slices.Clone(s.Banned), Spec: &s}
+	return Settings{Generation: s.Generation, DisplayName: s.DisplayName, MaxMembers: s.MaxMembers, MaxMics: s.MaxMics,
+		Access: s.Access, MicPolicy: s.MicPolicy, Duplicates: s.Duplicates, MuteOnEntry: s.MuteOnEntry, SpeakingSeconds: s.SpeakingSeconds,
+		Announcement: s.Announcement, Metadata: maps.Clone(s.Metadata),
+		Owner: s.Owner, Host: s.Owner, Moderators: slices.Clone(s.Moderators), Spec: &s}
 }
 
 func (r *Room) seed(old *State, now time.Time) {
@@ -85,11 +113,11 @@ func (r *Room) seed(old *State, now time.Time) {
 	if old.Settings.Spec != nil {
 		s.Settings = old.Settings // what moderators changed stays
 	}
-	s.Settings.Kicked = old.Settings.Kicked
-	for _, b := range old.Settings.Banned {
-		if !slices.Contains(s.Settings.Banned, b) {
-			s.Settings.Banned = append(s.Settings.Banned, b)
-		}
+	s.Invites = slices.Clone(old.Invites)
+	for _, rec := range old.Records {
+		r.nextMember = max(r.nextMember, rec.Member+1)
+		rec.Banned = rec.Banned || s.Record(rec.Subject).Banned
+		s.Records = replace(s.Records, rec.Subject, rec, false, recordBySubject)
 	}
 	deadline := now.Add(StopAfter)
 	for _, m := range old.Members {
@@ -97,7 +125,7 @@ func (r *Room) seed(old *State, now time.Time) {
 		if !m.visible() {
 			continue
 		}
-		m.Status, m.Session, m.Deadline = Held, "", &deadline
+		m.Status, m.Session, m.Deadline, m.Keys = Held, "", &deadline, nil
 		s.Members = append(s.Members, m)
 		r.bySubject[m.Subject] = m.ID
 	}
@@ -110,32 +138,25 @@ func (r *Room) seed(old *State, now time.Time) {
 	r.strangers = now.Add(OldLease)
 }
 
-// catchUp applies what changed in the spec since the epoch before. Its events are part
-// of the snapshot that this epoch begins with.
-func (r *Room) catchUp(now time.Time, spec Spec) {
-	r.now = now
-	_ = SetSpec{Spec: spec}.apply(r, now, Control) // an older spec changes nothing
-	r.state.Seq, r.events = 0, nil
-}
-
-// Do applies one command. It returns the events that it caused, in order, or an
-// *Error; then nothing was changed. The events are the caller's to keep.
+// Do lets time pass until now and then applies one command. It returns the events that
+// both caused, in order. A command that is refused, with an *Error, changed nothing; the
+// events are then what the time before it caused. They are the caller's to keep.
 func (r *Room) Do(now time.Time, by Actor, c Command) ([]Event, error) {
 	r.now, r.events = now, nil
-	if err := r.mayRun(by, c); err != nil {
-		return nil, err
+	r.pass(now)
+	err := r.mayRun(by, c)
+	if err == nil {
+		err = c.apply(r, now, by)
 	}
-	if err := c.apply(r, now, by); err != nil {
-		return nil, err
-	}
+	r.noteHost(now)
 	r.noteEmpty()
-	return r.events, nil
+	return r.events, err
 }
 
 // mayRun refuses what a client may never ask, and what a closed or sealed room no
 // longer does.
 func (r *Room) mayRun(by Actor, c Command) error {
-	if by != Control && !fromClient(c) {
+	if by != Control && !clientCommands[reflect.TypeOf(c)] {
 		return refuse(NotAllowed, "this command is not for clients")
 	}
 	switch r.state.Phase {
@@ -143,21 +164,12 @@ func (r *Room) mayRun(by Actor, c Command) error {
 		return refuse(RoomClosed, "the room has ended")
 	case Sealed:
 		switch c.(type) {
-		case Lost, Leave, Fail, Tick, Seal, Close:
+		case Lost, Leave, Fail, RevokeKeys, Tick, Seal, Close:
 		default:
 			return refuse(Moving, "the room has moved to another media pod; ask again")
 		}
 	}
 	return nil
-}
-
-// fromClient lists the commands that a client may give.
-func fromClient(c Command) bool {
-	switch c.(type) {
-	case Leave, TakeMic, LeaveMic, Mute, Hand, Rename, GiveMic, PullMic, MuteMember, LowerHand, Kick, Unban, SetAccess, Close:
-		return true
-	}
-	return false
 }
 
 // State returns a copy of the whole state.
@@ -173,40 +185,42 @@ func (r *Room) Knows(session string) bool {
 	return ok
 }
 
-// Next is when time alone changes the room: a Tick is due then. Zero: never.
-func (r *Room) Next() time.Time {
-	var next time.Time
-	earlier := func(t time.Time) {
-		if next.IsZero() || t.Before(next) {
-			next = t
-		}
-	}
-	for i := range r.state.Members {
-		if d := r.state.Members[i].Deadline; d != nil {
-			earlier(*d)
-		}
-	}
-	for _, j := range r.rejoining {
-		earlier(j.deadline)
-	}
-	return next
-}
-
 // emit numbers an event and makes the state follow it: a state changes by its
 // events and in no other way.
 func (r *Room) emit(e Event) {
 	e.Epoch, e.Seq, e.Time = r.state.Epoch, r.state.Seq+1, r.now
 	r.state.Apply(e)
 	r.events = append(r.events, e)
+	r.settled = false
 }
 
-func (r *Room) setMember(m Member)     { r.emit(Event{Type: EventMember, Member: &m}) }
-func (r *Room) setSettings(s Settings) { r.emit(Event{Type: EventSettings, Settings: &s}) }
+func (r *Room) setMember(m Member) { r.emit(Event{Type: EventMember, Member: &m}) }
+func (r *Room) setMic(m Mic)       { r.emit(Event{Type: EventMic, Mic: &m}) }
+
+func (r *Room) setSettings(change func(*Settings)) {
+	s := r.state.Settings
+	change(&s)
+	r.emit(Event{Type: EventSettings, Settings: &s})
+}
 
 func (r *Room) setSummary(change func(*Summary)) {
-	s := Summary{Phase: r.state.Phase, ActivatedAt: r.state.ActivatedAt, EmptySince: r.state.EmptySince, CloseReason: r.state.CloseReason}
+	s := r.state.summary()
 	change(&s)
 	r.emit(Event{Type: EventRoom, Room: &s})
+}
+
+// remember changes what is remembered of a subject, if that changes anything.
+func (r *Room) remember(subject string, change func(*Record)) {
+	old := r.state.Record(subject)
+	rec := old
+	if id, ok := r.bySubject[subject]; ok {
+		m, _ := r.state.Member(id)
+		rec.Name, rec.Member = m.Name, m.ID
+	}
+	change(&rec)
+	if old.says() || rec.says() {
+		r.emit(Event{Type: EventRecord, Record: &rec})
+	}
 }
 
 // noteEmpty keeps EmptySince: since when an activated room has nobody in it.
@@ -230,6 +244,7 @@ func (r *Room) remove(m Member, why Code) {
 	delete(r.bySession, m.Session)
 	r.dropRejoin(m.ID)
 	r.emit(Event{Type: EventLeft, Member: &m, Reason: why})
+	r.unuse(m)
 	r.unopen(m)
 }
 

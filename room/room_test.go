@@ -66,7 +66,7 @@ func (b *bench) enter(subject string) Member {
 
 func (b *bench) onMic(subject string) bool {
 	m, ok := b.View().Subject(subject)
-	_, on := b.micOf(m.ID)
+	_, on := b.View().Mic(m.ID)
 	return ok && on
 }
 
@@ -250,8 +250,8 @@ func TestModeration(t *testing.T) {
 	b.refused(UnknownMember, as("mod"), Kick{Member: 99})
 
 	b.do(as("mod"), MuteMember{Member: bob.ID, Muted: true})
-	b.do(as("bob"), Mute{Muted: false})
-	if mic, _ := b.micOf(bob.ID); mic.Live() {
+	b.refused(MutedByModerator, as("bob"), Mute{Muted: false})
+	if mic, _ := b.View().Mic(bob.ID); mic.Live() {
 		t.Fatal("own unmute lifted a moderator's mute")
 	}
 	b.do(as("mod"), Kick{Member: bob.ID})
@@ -275,9 +275,9 @@ func TestHandsAndPolicies(t *testing.T) {
 	}
 	bob := b.enter("bob")
 	b.refused(MicNotAllowed, as("bob"), TakeMic{Index: -1})
-	b.do(as("bob"), Hand{Raised: true})
+	b.do(as("bob"), RaiseHand{Raised: true})
 	b.do(as("key:t:ann"), GiveMic{Member: bob.ID, Index: -1})
-	if m, _ := b.View().Subject("bob"); !b.onMic("bob") || m.HandAt != nil {
+	if m, _ := b.View().Subject("bob"); !b.onMic("bob") || m.Hand != nil {
 		t.Fatal("accepting a hand gives the microphone and lowers the hand")
 	}
 	b.do(as("key:t:ann"), PullMic{Member: bob.ID})
@@ -285,20 +285,20 @@ func TestHandsAndPolicies(t *testing.T) {
 		t.Fatal("still on the microphone after it was pulled")
 	}
 	b.do(Control, SetSpec{Spec: Spec{Generation: 2, Owner: "key:t:ann", MaxMembers: 4, MaxMics: 2, Access: Public, MicPolicy: Appointed}})
-	b.refused(HandsRefused, as("bob"), Hand{Raised: true})
+	b.refused(HandsRefused, as("bob"), RaiseHand{Raised: true})
 }
 
 func TestMoveBetweenMics(t *testing.T) {
 	b := newBench(t, func(s *Spec) { s.MaxMics = 3 })
 	ann := b.enter("key:t:ann")
 	b.enter("bob")
-	before, _ := b.micOf(ann.ID)
+	before, _ := b.View().Mic(ann.ID)
 	b.do(as("key:t:ann"), Mute{Muted: true})
 	b.refused(MicTaken, as("key:t:ann"), TakeMic{Index: 1})
 	b.refused(MicUnavailable, as("key:t:ann"), TakeMic{Index: 3})
 	b.refused(MicUnavailable, as("key:t:ann"), TakeMic{Index: -2})
 	b.do(as("key:t:ann"), TakeMic{Index: 2})
-	after, _ := b.micOf(ann.ID)
+	after, _ := b.View().Mic(ann.ID)
 	if after.Index != 2 || !after.Muted || after.Grant <= before.Grant {
 		t.Fatalf("moved from %+v to %+v", before, after)
 	}
@@ -309,7 +309,7 @@ func TestSpecIsACommand(t *testing.T) {
 	b := newBench(t)
 	b.enter("key:t:ann")
 	b.enter("bob")
-	b.do(as("key:t:ann"), SetAccess{Access: Locked})
+	b.do(as("key:t:ann"), Configure{Access: new(Locked)})
 	spec.Generation, spec.MaxMembers, spec.MaxMics = 2, 1, 1
 	b.do(Control, SetSpec{Spec: spec})
 	if s := b.View(); s.Settings.Access != Locked || len(s.Members) != 2 || len(s.Mics) != 2 {
@@ -355,7 +355,7 @@ func TestSeedKeepsWhatModeratorsChanged(t *testing.T) {
 	b := newBench(t)
 	b.enter("key:t:ann")
 	bob := b.enter("bob")
-	b.do(as("key:t:ann"), SetAccess{Access: Locked})
+	b.do(as("key:t:ann"), Configure{Access: new(Locked)})
 	spec := *b.View().Settings.Spec
 	spec.Generation, spec.MaxMics, spec.Banned = 2, 7, []string{"bob"}
 	next := New(b.View().ID, 2, spec, b.State(), t0).State()

@@ -46,7 +46,7 @@ func decide(jr *v1alpha1.JoinRequest, vr *v1alpha1.VoiceRoom, state *room.State)
 	switch {
 	case vr.Status.Phase == v1alpha1.RoomClosed, !vr.DeletionTimestamp.IsZero():
 		return denied(room.RoomClosed, "The room has ended.")
-	case slices.Contains(now.Banned, user):
+	case banned(vr, state, user):
 		return denied(room.IsBanned, "The user is banned from the room.")
 	case jr.Spec.Role == v1alpha1.JoinCoHost && !listed:
 		return denied(codeRoleNotAllowed, "spec.role: only the room's owner and spec.moderators may be CoHost.")
@@ -63,13 +63,21 @@ func decide(jr *v1alpha1.JoinRequest, vr *v1alpha1.VoiceRoom, state *room.State)
 // settings are the room's values now. Roles above Speaker always come from the
 // resource: a moderator's word in the call lists nobody there.
 func settings(vr *v1alpha1.VoiceRoom, state *room.State) room.Settings {
-	s := room.Settings{MaxMembers: int(vr.Spec.MaxMembers), Access: room.Access(vr.Spec.Access), Banned: slices.Concat(vr.Spec.Banned, vr.Status.Banned)}
+	s := room.Settings{MaxMembers: int(vr.Spec.MaxMembers), Access: room.Access(vr.Spec.Access)}
 	if state != nil {
 		s = state.Settings
-		s.Banned = slices.Concat(s.Banned, vr.Spec.Banned) // an edit that the pod has not seen yet
 	}
 	s.Owner, s.Moderators = vr.Spec.Owner, vr.Spec.Moderators
 	return s
+}
+
+// banned says whether the user is kept out, by the pod's word or by an edit that it has not seen yet.
+func banned(vr *v1alpha1.VoiceRoom, state *room.State, user string) bool {
+	inCall := vr.Status.Banned
+	if state != nil {
+		inCall = state.Banned()
+	}
+	return slices.Contains(vr.Spec.Banned, user) || slices.Contains(inCall, user)
 }
 
 // full says whether the pod has no place left for the user. Whoever holds one

@@ -35,8 +35,11 @@ func seedFromStatus(vr *v1alpha1.VoiceRoom) *room.State {
 		return nil
 	}
 	started := vr.Status.StartedAt.Time
-	settings := room.Settings{Banned: slices.Concat(vr.Spec.Banned, vr.Status.Banned)} // generation 0: the spec's win
-	return &room.State{ID: idOf(vr), Epoch: uint64(epoch(vr)) - 1, Phase: room.Opened, Settings: settings, ActivatedAt: &started}
+	seed := &room.State{ID: idOf(vr), Epoch: uint64(epoch(vr)) - 1, Phase: room.Opened, ActivatedAt: &started}
+	for _, subject := range vr.Status.Banned {
+		seed.Records = append(seed.Records, room.Record{Subject: subject, Banned: true})
+	}
+	return seed
 }
 
 // advertise lists the addresses ("ip:port") at which clients reach the pod: the

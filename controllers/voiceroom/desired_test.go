@@ -43,7 +43,7 @@ func TestSeedFromStatus(t *testing.T) {
 	if state.Phase != room.Opened || state.ActivatedAt == nil || !state.ActivatedAt.Equal(at(1).Time) {
 		t.Errorf("phase %s, activated at %v: the owner would have to come first again", state.Phase, state.ActivatedAt)
 	}
-	if diff := cmp.Diff([]string{"key:k:eve"}, state.Settings.Banned); diff != "" {
+	if diff := cmp.Diff([]string{"key:k:eve"}, state.Banned()); diff != "" {
 		t.Errorf("bans (-want +got):\n%s", diff)
 	}
 	if state.Settings.MaxMembers != 10 || state.Settings.Owner != "key:k:ann" || state.Settings.Generation != 1 {

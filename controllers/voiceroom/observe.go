@@ -41,7 +41,7 @@ func summarize(vr *v1alpha1.VoiceRoom, s *room.State) {
 		vr.Status.Mics = append(vr.Status.Mics, v1alpha1.MicStatus{Index: int32(m.Index), Holder: subjects[m.Member], Muted: m.Muted || m.ModMuted})
 	}
 	vr.Status.OnMic = strings.Join(holders, ",")
-	vr.Status.Banned = slices.DeleteFunc(slices.Clone(s.Settings.Banned), func(b string) bool { return slices.Contains(vr.Spec.Banned, b) })
+	vr.Status.Banned = slices.DeleteFunc(s.Banned(), func(b string) bool { return slices.Contains(vr.Spec.Banned, b) })
 	if len(vr.Status.Banned) == 0 {
 		vr.Status.Banned = nil
 	}

@@ -96,7 +96,8 @@ func TestConcludeIsStable(t *testing.T) {
 func TestSummarize(t *testing.T) {
 	instant := epochZero.Add(1234 * time.Millisecond)
 	state := &room.State{Epoch: 1, ActivatedAt: &instant,
-		Settings: room.Settings{MaxMembers: 9, MaxMics: 3, Banned: []string{"key:k:spec", "key:k:call"}},
+		Settings: room.Settings{MaxMembers: 9, MaxMics: 3},
+		Records:  []room.Record{{Subject: "key:k:call", Banned: true}, {Subject: "key:k:spec", Banned: true}},
 		Members: []room.Member{
 			{ID: 1, Subject: "key:k:ann", Status: room.Entered}, {ID: 2, Subject: "key:k:bob", Status: room.Away},
 			{ID: 3, Subject: "key:k:cid", Status: room.Reserved}, {ID: 4, Subject: "key:k:dan", Status: room.Held}},
