@@ -61,13 +61,14 @@ func (r *Room) sparesOwner(by Actor, m Member) error {
 	return nil
 }
 
-// throwOut takes a member out who may not simply come back.
+// throwOut takes a member out who may not simply come back, and who is no co-host if it does.
 func (r *Room) throwOut(m Member, ban bool, now time.Time) {
 	why := IsKicked
 	if ban {
 		why = IsBanned
 	}
 	r.remember(m.Subject, func(rec *Record) { rec.Kicked, rec.Banned = &now, rec.Banned || ban })
+	r.listModerator(m.Subject, false)
 	r.remove(m, why)
 }
 

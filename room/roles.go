@@ -56,8 +56,9 @@ func (r *Room) setRole(m Member, role Role) {
 	}
 	m.Role = role
 	r.setMember(m)
-	if mic, on := r.state.Mic(m.ID); on && role.moderates() && mic.Until != nil {
-		mic.Until = nil
+	mic, on := r.state.Mic(m.ID)
+	if until := r.turn(m); on && (until == nil) != (mic.Until == nil) { // moderators' turns have no end
+		mic.Until = until
 		r.setMic(mic)
 	}
 }
@@ -88,13 +89,15 @@ func (c TransferHost) apply(r *Room, _ time.Time, by Actor) error {
 // makeHost makes a member the host. Who was it becomes a co-host, now or when it comes back.
 func (r *Room) makeHost(m Member) {
 	old := r.state.Settings.Host
+	out := r.state.Record(old)
+	listed := old == r.state.Settings.Owner || slices.Contains(r.state.Settings.Moderators, old) || out.Banned || out.Kicked != nil
 	if id, ok := r.bySubject[old]; ok {
 		was, _ := r.state.Member(id)
 		r.setRole(was, CoHost)
 	}
 	r.setSettings(func(s *Settings) {
 		s.Host, s.HostGone = m.Subject, nil
-		if old != s.Owner && !slices.Contains(s.Moderators, old) {
+		if !listed {
 			s.Moderators = append(slices.Clone(s.Moderators), old)
 		}
 	})
