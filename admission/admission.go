@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -29,8 +30,10 @@ const (
 // Refusals of the room are a *room.Error.
 type Pod interface {
 	Get(ctx context.Context, epoch uint64) (*room.State, error)
+	Session(ctx context.Context, epoch uint64, session string) (*mediaapi.SessionInfo, error)
+	Subject(ctx context.Context, epoch uint64, subject string) (*mediaapi.SessionInfo, error)
 	Reserve(ctx context.Context, req mediaapi.ReserveRequest) (*mediaapi.Reservation, error)
-	Command(ctx context.Context, epoch uint64, as string, c room.Command) (*room.State, error)
+	Command(ctx context.Context, epoch uint64, as string, c room.Command) (*mediaapi.CommandResult, error)
 }
 
 var _ Pod = (*mediaapi.Client)(nil)
@@ -55,12 +58,12 @@ func (r Room) state(ctx context.Context) (*room.State, error) {
 	return state, nil
 }
 
-func (r Room) command(ctx context.Context, c room.Command) (*room.State, error) {
-	state, err := r.Pod.Command(ctx, r.Epoch, "", c)
+func (r Room) command(ctx context.Context, c room.Command) (*mediaapi.CommandResult, error) {
+	result, err := r.Pod.Command(ctx, r.Epoch, "", c)
 	if err != nil {
 		return nil, FromPod(fmt.Sprintf("giving the command %T", c), err)
 	}
-	return state, nil
+	return result, nil
 }
 
 // Request is somebody who wants to come in. The caller has proven who it is.
@@ -70,13 +73,17 @@ type Request struct {
 	Role    room.Role // asked; the room caps it
 	// InvitedAt is when the subject was invited; zero: it was not.
 	InvitedAt time.Time
+	// Invite is the link that invited it; nil: something made for this subject did.
+	Invite *room.Invite
+	// Key is the ID of the key that signed what proved the subject; empty: another proof.
+	Key string
 	// Guest and Origin bound what one address can reserve.
 	Guest  bool
 	Origin string
-	// Resume says that the subject proved with an earlier room token that it was
-	// let into this room before. Only a place that the pod still keeps for it is
-	// given, and chat is not asked: it came past chat the first time.
-	Resume bool
+	// Resumes is the session of an earlier room token, by which the subject proved that it
+	// was let into this room before; empty: it did not. Then only a place that the pod still
+	// keeps for it is given, and chat is not asked: it came past chat the first time.
+	Resumes string
 }
 
 // Grant is a place, and the token that opens it once.
@@ -128,7 +135,7 @@ func New(minter *token.Minter, options ...Option) *Desk {
 // Join takes a place for the request's subject and mints the token that opens it.
 // Whoever has a place already keeps it, however full the room is. Errors are *Error.
 func (d *Desk) Join(ctx context.Context, r Room, req Request) (Grant, error) {
-	if req.Resume {
+	if req.Resumes != "" {
 		if err := d.mayResume(ctx, r, req.Subject); err != nil {
 			return Grant{}, err
 		}
@@ -141,7 +148,7 @@ func (d *Desk) Join(ctx context.Context, r Room, req Request) (Grant, error) {
 	}
 	taken, err := r.Pod.Reserve(ctx, mediaapi.ReserveRequest{Epoch: r.Epoch, Reserve: room.Reserve{
 		Subject: req.Subject, Session: session, Name: req.Name, Role: req.Role,
-		InvitedAt: req.InvitedAt, Guest: req.Guest, Origin: req.Origin,
+		InvitedAt: req.InvitedAt, Invite: req.Invite, Resumes: req.Resumes, Guest: req.Guest, Origin: req.Origin, Key: req.Key,
 	}})
 	if err != nil {
 		return Grant{}, FromPod("reserving a place", err)
@@ -188,12 +195,12 @@ func (d *Desk) compare(ctx context.Context, r Room) error {
 }
 
 func (d *Desk) mayResume(ctx context.Context, r Room, subject string) error {
-	state, err := r.state(ctx)
-	if err != nil {
-		return err
-	}
-	if _, ok := state.Subject(subject); !ok {
+	_, err := r.Pod.Subject(ctx, r.Epoch, subject)
+	if errors.Is(err, &room.Error{Code: room.UnknownMember}) {
 		return &Error{Code: room.UnknownMember, Detail: "the room keeps no place for you; join again"}
+	}
+	if err != nil {
+		return FromPod("looking for a member", err)
 	}
 	return nil
 }

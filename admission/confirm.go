@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"errors"
+	"time"
 
 	"voiceroom.dev/voiceroom/chat"
 	"voiceroom.dev/voiceroom/room"
@@ -13,19 +14,16 @@ import (
 // it a microphone if there is one for it. Repeating it changes nothing. Errors are
 // *Error; a retryable one leaves the session associated for another try.
 func (d *Desk) Confirm(ctx context.Context, r Room, session string) (Entered, error) {
-	state, err := r.state(ctx)
+	info, err := r.Pod.Session(ctx, r.Epoch, session)
 	if err != nil {
-		return Entered{}, err
+		return Entered{}, FromPod("looking for a session", err)
 	}
-	m, ok := state.Session(session)
-	if !ok {
-		return Entered{}, &Error{Code: room.UnknownSession, Detail: "this session has ended or was replaced"}
-	}
+	m := info.Member
 	switch m.Status {
 	case room.Entered, room.Away:
 		// Repeated, or resumed. If the latch was missed, and is again, the operator
 		// moves it by the pod's activatedAt; nobody is kept out for it.
-		e, activated := outcome(state, m)
+		e, activated := outcome(m, info.Mic, info.ActivatedAt)
 		if activated {
 			_ = setValid(ctx, r)
 		}
@@ -37,15 +35,14 @@ func (d *Desk) Confirm(ctx context.Context, r Room, session string) (Entered, er
 	if err := d.associate(ctx, r, m); err != nil {
 		return Entered{}, err
 	}
-	state, err = r.command(ctx, room.Enter{Session: session})
+	result, err := r.command(ctx, room.Enter{Session: session})
 	if err != nil {
 		return Entered{}, undo(ctx, r, m.Subject, err)
 	}
-	m, ok = state.Session(session)
-	if !ok {
-		return Entered{}, &Error{Code: room.UnknownSession, Detail: "this session has ended or was replaced"}
+	if result.Member != nil {
+		m = *result.Member
 	}
-	e, activated := outcome(state, m)
+	e, activated := outcome(m, result.Mic, result.ActivatedAt)
 	if activated {
 		if err := setValid(ctx, r); err != nil && !r.Degrade {
 			return Entered{}, err
@@ -98,14 +95,12 @@ func undo(ctx context.Context, r Room, subject string, refusal error) error {
 
 // outcome reads what a member that entered has, and whether it was its entering
 // that activated the room.
-func outcome(state *room.State, m room.Member) (e Entered, activated bool) {
+func outcome(m room.Member, mic *room.Mic, activatedAt *time.Time) (e Entered, activated bool) {
 	e = Entered{Member: m.ID, Role: m.Role}
-	for _, mic := range state.Mics {
-		if mic.Member == m.ID {
-			e.Mic = &mic.Index
-		}
+	if mic != nil {
+		e.Mic = &mic.Index
 	}
-	return e, state.ActivatedAt != nil && m.Entered != nil && m.Entered.Equal(*state.ActivatedAt)
+	return e, activatedAt != nil && m.Entered != nil && m.Entered.Equal(*activatedAt)
 }
 
 func setValid(ctx context.Context, r Room) error {
@@ -123,33 +118,27 @@ func setValid(ctx context.Context, r Room) error {
 // Failed releases at once the place of a session whose media connection did not
 // come to stand. No error if there is no such session.
 func (d *Desk) Failed(ctx context.Context, r Room, session string) error {
-	return end(ctx, r, session, room.Fail{Session: session})
+	return end(ctx, r, room.Fail{Session: session})
 }
 
 // Leave ends a session for good, and its association with the group. No error if
 // there is no such session. An *Error of chat means that the client has left all
 // the same, and that Repair has something to do.
 func (d *Desk) Leave(ctx context.Context, r Room, session string) error {
-	return end(ctx, r, session, room.Leave{Session: session})
+	return end(ctx, r, room.Leave{Session: session})
 }
 
-func end(ctx context.Context, r Room, session string, c room.Command) error {
-	before, err := r.state(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = r.command(ctx, c)
+func end(ctx context.Context, r Room, c room.Command) error {
+	result, err := r.command(ctx, c)
 	switch {
 	case errors.Is(err, &Error{Code: room.UnknownSession}):
 		return nil
 	case err != nil:
 		return err
-	}
-	m, ok := before.Session(session)
-	if !ok {
+	case result.Member == nil:
 		return nil // it was about to take over a place; that one stays
 	}
-	err = align(ctx, r, m.Subject)
+	err = align(ctx, r, result.Member.Subject)
 	if err != nil && r.Degrade {
 		return nil
 	}

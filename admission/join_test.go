@@ -75,7 +75,7 @@ func TestJoinRefusals(t *testing.T) {
 		{"chat away", func(w *world) { _ = w.chat.Close() }, admission.Request{Subject: owner}, admission.ChatUnavailable, true},
 		{"chat not configured", func(w *world) { w.room.Chat = nil }, admission.Request{Subject: owner}, admission.ChatUnavailable, true},
 		{"group dissolved", func(w *world) { _ = w.chat.DeleteGroup(w.t.Context(), w.room.ID.GroupID) }, admission.Request{Subject: owner}, admission.GroupGone, false},
-		{"resumes without a place", func(w *world) { w.enter(owner) }, admission.Request{Subject: "key:shop:bob", Resume: true}, room.UnknownMember, false},
+		{"resumes without a place", func(w *world) { w.enter(owner) }, admission.Request{Subject: "key:shop:bob", Resumes: "before"}, room.UnknownMember, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, 2)
@@ -113,7 +113,7 @@ func TestResumeNeedsNoChat(t *testing.T) {
 	w := newWorld(t, 1)
 	w.enter(owner)
 	_ = w.chat.Close()
-	grant, err := w.desk.Join(t.Context(), w.room, admission.Request{Subject: owner, Resume: true})
+	grant, err := w.desk.Join(t.Context(), w.room, admission.Request{Subject: owner, Resumes: "before"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"voiceroom.dev/voiceroom/chat"
@@ -47,16 +48,36 @@ func (d *Desk) Repair(ctx context.Context, r Room, state *room.State) error {
 	return settle(ctx, r, places, differ)
 }
 
+// look asks the pod where these subjects are: for one, the whole room need not travel.
+func (r Room) look(ctx context.Context, subjects []string) (places, error) {
+	if len(subjects) != 1 {
+		state, err := r.state(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return placesOf(state), nil
+	}
+	info, err := r.Pod.Subject(ctx, r.Epoch, subjects[0])
+	switch {
+	case errors.Is(err, &room.Error{Code: room.UnknownMember}):
+		return places{}, nil
+	case err != nil:
+		return nil, FromPod("looking for a member", err)
+	}
+	return places{subjects[0]: info.Member}, nil
+}
+
 // align makes the group agree with the pod about one subject.
 func align(ctx context.Context, r Room, subject string) error {
 	if r.Chat == nil {
 		return ofChat("ending the association", chat.ErrUnavailable)
 	}
-	state, err := r.state(ctx)
+	subjects := []string{subject}
+	said, err := r.look(ctx, subjects)
 	if err != nil {
 		return err
 	}
-	return settle(ctx, r, placesOf(state), []string{subject})
+	return settle(ctx, r, said, subjects)
 }
 
 // settle applies to the group what the pod says of each subject. A subject may
@@ -72,11 +93,10 @@ func settle(ctx context.Context, r Room, said places, subjects []string) error {
 		if r.Pod == nil || round == rounds {
 			return nil
 		}
-		state, err := r.state(ctx)
+		says, err := r.look(ctx, subjects)
 		if err != nil {
 			return err
 		}
-		says := placesOf(state)
 		subjects = slices.DeleteFunc(subjects, func(s string) bool { return said.verdict(s) == says.verdict(s) })
 		said = says
 	}

@@ -103,11 +103,63 @@ func (p *pod) Reserve(_ context.Context, r mediaapi.ReserveRequest) (*mediaapi.R
 	return res, nil
 }
 
-func (p *pod) Command(_ context.Context, _ uint64, as string, c room.Command) (*room.State, error) {
+func (p *pod) Session(_ context.Context, _ uint64, session string) (*mediaapi.SessionInfo, error) {
+	return p.info("session", room.UnknownSession, func(s *room.State) (room.Member, bool) { return s.Session(session) })
+}
+
+func (p *pod) Subject(_ context.Context, _ uint64, subject string) (*mediaapi.SessionInfo, error) {
+	return p.info("subject", room.UnknownMember, func(s *room.State) (room.Member, bool) { return s.Subject(subject) })
+}
+
+func (p *pod) info(call string, otherwise room.Code, find func(*room.State) (room.Member, bool)) (*mediaapi.SessionInfo, error) {
+	if err := p.call(call); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.room.View()
+	m, ok := find(s)
+	if !ok {
+		return nil, &room.Error{Code: otherwise}
+	}
+	info := &mediaapi.SessionInfo{Epoch: s.Epoch, Seq: s.Seq, Member: m, ActivatedAt: s.ActivatedAt}
+	if mic, on := s.Mic(m.ID); on {
+		info.Mic = &mic
+	}
+	return info, nil
+}
+
+func (p *pod) Command(_ context.Context, _ uint64, as string, c room.Command) (*mediaapi.CommandResult, error) {
 	if err := p.call("command"); err != nil {
 		return nil, err
 	}
-	return p.do(room.Actor{Session: as}, c)
+	session := as
+	switch c := c.(type) {
+	case room.Enter:
+		session = c.Session
+	case room.Fail:
+		session = c.Session
+	case room.Leave:
+		session = c.Session
+	}
+	p.mu.Lock()
+	m, known := p.room.View().Session(session)
+	p.mu.Unlock()
+	state, err := p.do(room.Actor{Session: as}, c)
+	if err != nil {
+		return nil, err
+	}
+	result := &mediaapi.CommandResult{Epoch: epoch, Seq: state.Seq, ActivatedAt: state.ActivatedAt}
+	if known {
+		if now, ok := state.Member(m.ID); ok {
+			m = now
+		}
+		result.Member = &m
+		if mic, on := state.Mic(m.ID); on {
+			result.Mic = &mic
+		}
+	}
+	return result, nil
 }
 
 // world is a room with its group at a real chat server.

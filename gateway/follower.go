@@ -154,7 +154,7 @@ func (f *follower) followPod(ctx context.Context) {
 		p, err := f.g.located(ctx, f.namespace, f.name)
 		if err == nil && p.ID.UID == f.uid {
 			// However the watch ends, the room's resource says where to look next.
-			_ = p.pod.Watch(ctx, p.Epoch, func(frame mediaapi.Frame) error {
+			_ = p.pod.Watch(ctx, p.Epoch, 0, func(frame mediaapi.Frame) error {
 				wait = retryFirst
 				return f.take(frame)
 			})

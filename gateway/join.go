@@ -129,7 +129,7 @@ func (g *Gateway) request(r *http.Request, who caller, vr *v1alpha1.VoiceRoom, a
 		if who.session.RoomUID != string(vr.UID) {
 			return req, tokenRefusal(token.ErrAudience)
 		}
-		req.Resume, req.Role = true, lower(req.Role, room.Role(who.session.Role))
+		req.Resumes, req.Role = who.session.Session, lower(req.Role, room.Role(who.session.Role))
 	case who.ticket != nil && who.ticket.Purpose != token.PurposeGuest:
 		if err := invited(&req, *who.ticket, vr); err != nil {
 			return req, err
@@ -246,7 +246,7 @@ func (g *Gateway) confirm(ctx context.Context, p place, session string) (admissi
 	waiting, cancel := context.WithTimeout(ctx, associateWait)
 	defer cancel()
 	stands := errors.New("the connection stands")
-	watched := p.pod.Watch(waiting, p.Epoch, func(f mediaapi.Frame) error {
+	watched := p.pod.Watch(waiting, p.Epoch, 0, func(f mediaapi.Frame) error {
 		m := room.Member{}
 		switch {
 		case f.Snapshot != nil:

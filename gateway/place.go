@@ -33,10 +33,10 @@ func GroupIDOf(o client.Object) []string {
 // Pod is a media pod's control API, as the gateway uses it; *mediaapi.Client has it.
 type Pod interface {
 	admission.Pod
-	Renew(ctx context.Context, epoch uint64) error
+	Renew(ctx context.Context, epoch, seq uint64) error
 	Signal(ctx context.Context, r mediaapi.SignalRequest) (*mediaapi.SignalAnswer, error)
 	Restart(ctx context.Context, session string, r mediaapi.SignalRequest) (*mediaapi.SignalAnswer, error)
-	Watch(ctx context.Context, epoch uint64, fn func(mediaapi.Frame) error) error
+	Watch(ctx context.Context, epoch, after uint64, fn func(mediaapi.Frame) error) error
 }
 
 var _ Pod = (*mediaapi.Client)(nil)
@@ -191,7 +191,7 @@ func (g *Gateway) thaw(ctx context.Context, p place) error {
 		if now.UID != p.vr.UID || ended(&now) || media == nil || media.PodUID != p.vr.Status.Media.PodUID || media.Epoch != p.vr.Status.Media.Epoch {
 			return none, refuse(http.StatusServiceUnavailable, room.Moving, "the room is moving to another media pod; ask again").later()
 		}
-		if err := p.pod.Renew(ctx, p.Epoch); err != nil {
+		if err := p.pod.Renew(ctx, p.Epoch, 0); err != nil {
 			return none, admission.FromPod("renewing the admission lease", err)
 		}
 		g.metrics.renewed.Inc()

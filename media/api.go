@@ -56,6 +56,8 @@ func (a *api) handler() http.Handler {
 	route("POST /v1/room/reservations", anyCaller, body(a, mediaapi.MaxRequest, a.reserve))
 	route("POST /v1/room/commands", anyCaller, body(a, mediaapi.MaxRequest, a.command))
 	route("PUT /v1/room/lease", anyCaller, body(a, mediaapi.MaxRequest, a.renew))
+	route("GET /v1/room/members", anyCaller, body(a, 0, a.member))
+	route("GET /v1/room/sessions/{session}", anyCaller, body(a, 0, a.session))
 	route("POST /v1/room/sessions", anyCaller, body(a, mediaapi.MaxRequest, a.signal))
 	route("PATCH /v1/room/sessions/{session}", anyCaller, body(a, mediaapi.MaxRequest, a.restart))
 	route("DELETE /v1/room/sessions/{session}", anyCaller, body(a, mediaapi.MaxRequest, a.hangup))
@@ -146,7 +148,7 @@ func (a *api) put(_ *http.Request, r mediaapi.PutRequest) (*room.State, error) {
 }
 
 func (a *api) get(h *http.Request, _ none) (*room.State, error) {
-	epoch, err := epochOf(h)
+	epoch, err := numberOf(h, "epoch")
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +161,7 @@ func (a *api) get(h *http.Request, _ none) (*room.State, error) {
 }
 
 func (a *api) delete(h *http.Request, _ none) (*none, error) {
-	epoch, err := epochOf(h)
+	epoch, err := numberOf(h, "epoch")
 	if err != nil {
 		return nil, err
 	}
@@ -171,49 +173,39 @@ func (a *api) reserve(_ *http.Request, r mediaapi.ReserveRequest) (*mediaapi.Res
 }
 
 func (a *api) renew(_ *http.Request, r mediaapi.LeaseRequest) (*none, error) {
-	return ask(a.keeper, func() (*none, error) { return nil, a.keeper.renew(r.Epoch) })
-}
-
-func (a *api) command(h *http.Request, r mediaapi.CommandRequest) (*room.State, error) {
-	c, err := room.Decode(r.Type, r.Body)
-	if err != nil {
-		return nil, err
-	}
-	switch c.(type) {
-	case room.Seal, room.ReleaseHeld, room.Close:
-		if r.As == "" {
-			if err := a.authenticate(h, operatorOnly); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return ask(a.keeper, func() (*room.State, error) { return a.keeper.command(r, c) })
+	return ask(a.keeper, func() (*none, error) { return nil, a.keeper.renew(r) })
 }
 
 func (a *api) putKeys(_ *http.Request, k mediaapi.Keys) (*none, error) {
 	return nil, a.keyring.set(k)
 }
 
-func epochOf(h *http.Request) (uint64, error) {
-	s := h.FormValue("epoch")
+// numberOf reads a parameter, 0 if it is not there.
+func numberOf(h *http.Request, name string) (uint64, error) {
+	s := h.FormValue(name)
 	if s == "" {
 		return 0, nil
 	}
-	epoch, err := strconv.ParseUint(s, 10, 64)
+	n, err := strconv.ParseUint(s, 10, 64)
 	if err != nil {
-		return 0, &room.Error{Code: mediaapi.BadRequest, Detail: "the epoch is not a number"}
+		return 0, &room.Error{Code: mediaapi.BadRequest, Detail: name + " is not a number"}
 	}
-	return epoch, nil
+	return n, nil
 }
 
 // watch streams frames until the caller goes or the room has ended.
 func (a *api) watch(w http.ResponseWriter, h *http.Request) {
-	epoch, err := epochOf(h)
+	epoch, err := numberOf(h, "epoch")
 	if err != nil {
 		a.fail(w, h, err)
 		return
 	}
-	stream, err := ask(a.keeper, func() (*watcher, error) { return a.keeper.watch(epoch) })
+	after, err := numberOf(h, "after")
+	if err != nil {
+		a.fail(w, h, err)
+		return
+	}
+	stream, err := ask(a.keeper, func() (*watcher, error) { return a.keeper.watch(epoch, after) })
 	if err != nil {
 		a.fail(w, h, err)
 		return

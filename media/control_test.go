@@ -145,7 +145,7 @@ func TestHigherEpochSeals(t *testing.T) {
 	}
 	_, err = p.gateway.Reserve(t.Context(), mediaapi.ReserveRequest{Epoch: 1, Reserve: room.Reserve{Subject: "key:shop:bob", Session: "b"}})
 	wantCode(t, err, room.Moving)
-	wantCode(t, p.operator.Renew(t.Context(), 1), room.Moving)
+	wantCode(t, p.operator.Renew(t.Context(), 1, 0), room.Moving)
 	_, err = p.operator.Put(t.Context(), mediaapi.PutRequest{ID: room.ID{UID: roomUID}, Epoch: 2})
 	wantCode(t, err, room.Moving)
 	if err := p.gateway.Hangup(t.Context(), ann.session, mediaapi.HangupRequest{Epoch: 1, Token: ann.token}); err != nil {
@@ -169,7 +169,7 @@ func TestLeaseLapses(t *testing.T) {
 	if got := ann.await("bye", nil); got.Code != room.Replaced {
 		t.Errorf("bye says %s", got.Code)
 	}
-	if err := p.gateway.Renew(t.Context(), 1); err != nil {
+	if err := p.gateway.Renew(t.Context(), 1, 0); err != nil {
 		t.Fatal(err)
 	}
 	p.reserve("key:shop:bob", "b")

@@ -213,7 +213,7 @@ func (p *pod) put(change ...func(*mediaapi.PutRequest)) *room.State {
 	if err != nil {
 		p.t.Fatalf("putting the room: %v", err)
 	}
-	if err := p.operator.Renew(p.t.Context(), r.Epoch); err != nil {
+	if err := p.operator.Renew(p.t.Context(), r.Epoch, 0); err != nil {
 		p.t.Fatalf("renewing the lease: %v", err)
 	}
 	return state
@@ -330,7 +330,7 @@ func (p *pod) follow(epoch uint64) *follower {
 	var state *room.State
 	ctx := p.t.Context()
 	go func() {
-		f.ended <- p.operator.Watch(ctx, epoch, func(frame mediaapi.Frame) error {
+		f.ended <- p.operator.Watch(ctx, epoch, 0, func(frame mediaapi.Frame) error {
 			switch {
 			case frame.Snapshot != nil:
 				state = frame.Snapshot

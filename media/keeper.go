@@ -38,15 +38,17 @@ type keeper struct {
 	ended   chan struct{} // closed by finish
 	endOnce sync.Once
 
-	room      *room.Room // nil until the pod is given one
-	lease     time.Time  // strangers may come in until then
-	sessions  map[string]*session
-	opening   map[*session]struct{} // those that are not associated yet
-	members   map[uint32]*session   // those that are, by member
-	leaving   map[*session]struct{} // ended, but not closed yet
-	watchers  map[*watcher]struct{}
-	publisher publisher
-	beats     int
+	room       *room.Room // nil until the pod is given one
+	lease      time.Time  // strangers may come in until then
+	sessions   map[string]*session
+	opening    map[*session]struct{} // those that are not associated yet
+	members    map[uint32]*session   // those that are, by member
+	leaving    map[*session]struct{} // ended, but not closed yet
+	watchers   map[*watcher]struct{}
+	history    history     // of this epoch, for watchers that come back
+	durability *durability // of this epoch
+	publisher  publisher
+	beats      int
 }
 
 func newKeeper(log *slog.Logger, now func() time.Time, t *transport.Server, m *metrics) *keeper {
@@ -168,6 +170,7 @@ func (k *keeper) bind(r mediaapi.PutRequest) error {
 func (k *keeper) open(r mediaapi.PutRequest) {
 	now := k.now()
 	k.room, k.lease = room.New(r.ID, r.Epoch, r.Spec, r.Seed, now), now
+	k.history, k.durability = history{}, newDurability()
 	k.log.Info("the pod has a room", "room", r.ID.Namespace+"/"+r.ID.Name, "uid", r.ID.UID, "epoch", r.Epoch)
 	k.metrics.follow(k)
 	k.snapshotWatchers()

@@ -43,12 +43,15 @@ type (
 	heartbeat struct {
 		Type string `json:"type"`
 		Seq  uint64 `json:"seq"` // of the last event that was sent
+		// Durable is up to which event the room outlives its pod.
+		Durable uint64 `json:"durable"`
 	}
 
 	replyMessage struct {
 		Type  string     `json:"type"`
 		ID    string     `json:"id"`
 		OK    bool       `json:"ok,omitempty"`
+		Seq   uint64     `json:"seq"` // of the room's last event after the request
 		Error *errorPart `json:"error,omitempty"`
 	}
 

@@ -112,7 +112,8 @@ func (k *keeper) publish() {
 		}
 	}
 	batches := k.publisher.takeBatches()
-	pulse := marshal(heartbeat{Type: "heartbeat", Seq: k.room.View().Seq})
+	durable, _ := k.durability.get()
+	pulse := marshal(heartbeat{Type: "heartbeat", Seq: k.room.View().Seq, Durable: durable})
 	for _, s := range k.sessions {
 		if s.out == nil || !s.data {
 			continue
@@ -231,7 +232,7 @@ func (k *keeper) request(s *session, r request) {
 	if k.sessions[s.id] != s {
 		return // it left: the bye is the reply
 	}
-	reply := replyMessage{Type: "reply", ID: r.id, OK: err == nil}
+	reply := replyMessage{Type: "reply", ID: r.id, OK: err == nil, Seq: k.room.View().Seq}
 	if err != nil {
 		p := mediaapi.NewProblem(err)
 		reply.Error = &errorPart{Code: p.Code, Detail: p.Detail}

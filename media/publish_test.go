@@ -30,7 +30,7 @@ func newTestKeeper(t *testing.T) *keeper {
 // A watcher that does not read is given a snapshot in place of the events it missed.
 func TestSlowWatcher(t *testing.T) {
 	k := newTestKeeper(t)
-	w, err := k.watch(1)
+	w, err := k.watch(1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

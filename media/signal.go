@@ -113,7 +113,7 @@ func (k *keeper) openSession(epoch uint64, t token.Room, offer *transport.Offer)
 	if err := k.at(epoch); err != nil {
 		return nil, err
 	}
-	if err := k.do(room.Control, room.Open{Session: t.Session}); err != nil {
+	if err := k.do(room.Control, room.Open{Session: t.Session, Key: t.Key}); err != nil {
 		return nil, err
 	}
 	s := newSession(t.Session, k, offer.HasData())
@@ -170,28 +170,18 @@ func (k *keeper) reserve(r mediaapi.ReserveRequest) (*mediaapi.Reservation, erro
 	return &mediaapi.Reservation{Epoch: state.Epoch, Member: m, ExpiresAt: k.now().Add(ttl), Members: len(state.Members)}, nil
 }
 
-// renew lets strangers in for another lease.
-func (k *keeper) renew(epoch uint64) error {
-	if err := k.at(epoch); err != nil {
+// renew lets strangers in for another lease, and notes what is durable.
+func (k *keeper) renew(r mediaapi.LeaseRequest) error {
+	if err := k.at(r.Epoch); err != nil {
 		return err
 	}
+	k.durability.reach(min(r.Seq, k.room.View().Seq))
 	until := k.now().Add(mediaapi.Lease)
 	if err := k.do(room.Control, room.Renew{Until: until}); err != nil {
 		return err
 	}
 	k.lease = until
 	return nil
-}
-
-// command gives a command for the control plane or one of the members.
-func (k *keeper) command(r mediaapi.CommandRequest, c room.Command) (*room.State, error) {
-	if err := k.at(r.Epoch); err != nil {
-		return nil, err
-	}
-	if err := k.do(room.Actor{Session: r.As}, c); err != nil {
-		return nil, err
-	}
-	return k.room.State(), nil
 }
 
 // closeRoom ends the room for everyone. It may be asked again.

@@ -179,7 +179,7 @@ func TestRestart(t *testing.T) {
 	p.put()
 	ann, bob := p.join(owner, voice), p.join("key:shop:bob", voice)
 	p.clock.advance(10 * time.Minute) // the token has expired; it opened the session all the same
-	if err := p.operator.Renew(t.Context(), 1); err != nil {
+	if err := p.operator.Renew(t.Context(), 1, 0); err != nil {
 		t.Fatal(err)
 	}
 	request := mediaapi.SignalRequest{Epoch: 1, Token: bob.token, IfMatch: `"stale"`, Offer: string(bob.RestartOffer())}

@@ -58,9 +58,32 @@ func (c *Client) Reserve(ctx context.Context, r ReserveRequest) (*Reservation, e
 	return reply[Reservation](ctx, c, http.MethodPost, "/v1/room/reservations", r)
 }
 
-// Command gives a command as the control plane or, with a session, as that member.
-// It returns the room after it.
-func (c *Client) Command(ctx context.Context, epoch uint64, as string, cmd room.Command) (*room.State, error) {
+// Session returns the member that a session is connected as. An unknown session, and
+// one that is still to take over from another, is a *room.Error with UnknownSession.
+// Epoch 0 is whatever epoch the room has.
+func (c *Client) Session(ctx context.Context, epoch uint64, session string) (*SessionInfo, error) {
+	return reply[SessionInfo](ctx, c, http.MethodGet, sessionPath(session)+"?"+epochQuery(epoch), nil)
+}
+
+// Subject returns the member that a subject is, whatever its status. A subject that has
+// no place is a *room.Error with UnknownMember. Epoch 0 is whatever epoch the room has.
+func (c *Client) Subject(ctx context.Context, epoch uint64, subject string) (*SessionInfo, error) {
+	return reply[SessionInfo](ctx, c, http.MethodGet, "/v1/room/members?"+epochQuery(epoch)+"&subject="+url.QueryEscape(subject), nil)
+}
+
+// Command gives a command as the control plane or, with a session, as that member. It is
+// in force when it returns.
+func (c *Client) Command(ctx context.Context, epoch uint64, as string, cmd room.Command) (*CommandResult, error) {
+	return c.command(ctx, epoch, as, cmd, false)
+}
+
+// CommandDurably is Command that returns once what the command did outlives the pod
+// too, or after AwaitTime; the result says which.
+func (c *Client) CommandDurably(ctx context.Context, epoch uint64, as string, cmd room.Command) (*CommandResult, error) {
+	return c.command(ctx, epoch, as, cmd, true)
+}
+
+func (c *Client) command(ctx context.Context, epoch uint64, as string, cmd room.Command, await bool) (*CommandResult, error) {
 	name, ok := commandNames[reflect.TypeOf(cmd)]
 	if !ok {
 		return nil, &room.Error{Code: room.BadCommand, Detail: fmt.Sprintf("%T does not travel", cmd)}
@@ -69,7 +92,8 @@ func (c *Client) Command(ctx context.Context, epoch uint64, as string, cmd room.
 	if err != nil {
 		return nil, fmt.Errorf("marshalling command %s: %w", name, err)
 	}
-	return reply[room.State](ctx, c, http.MethodPost, "/v1/room/commands", CommandRequest{Epoch: epoch, As: as, Type: name, Body: body})
+	return reply[CommandResult](ctx, c, http.MethodPost, "/v1/room/commands",
+		CommandRequest{Epoch: epoch, As: as, Type: name, Body: body, Await: await})
 }
 
 // commandNames are the wire names of the commands that travel.
@@ -83,9 +107,10 @@ var commandNames = func() map[reflect.Type]string {
 	return names
 }()
 
-// Renew lets strangers in for another Lease.
-func (c *Client) Renew(ctx context.Context, epoch uint64) error {
-	return c.do(ctx, http.MethodPut, "/v1/room/lease", LeaseRequest{Epoch: epoch}, nil)
+// Renew lets strangers in for another Lease. seq is the event up to which the caller
+// holds a replica of the room, see LeaseRequest; 0 if it keeps none.
+func (c *Client) Renew(ctx context.Context, epoch, seq uint64) error {
+	return c.do(ctx, http.MethodPut, "/v1/room/lease", LeaseRequest{Epoch: epoch, Seq: seq}, nil)
 }
 
 // Signal opens a session with a client's offer.

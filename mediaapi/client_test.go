@@ -79,7 +79,7 @@ func TestCallerTokens(t *testing.T) {
 	c := d.Pod(endpoint, "pod")
 	call := func(c *mediaapi.Client) string {
 		t.Helper()
-		if err := c.Renew(t.Context(), 1); err != nil {
+		if err := c.Renew(t.Context(), 1, 0); err != nil {
 			t.Fatal(err)
 		}
 		return <-bearers
@@ -112,7 +112,7 @@ func TestNoSigningKey(t *testing.T) {
 	minter := token.NewMinter(func() *token.Ring { return nil }, time.Now, rand.Reader)
 	d := mediaapi.NewDialer(token.CallerOperator, minter, x509.NewCertPool, time.Now)
 	nothing := func(mediaapi.Frame) error { return nil }
-	for _, err := range []error{d.Pod("127.0.0.1:1", "pod").Renew(t.Context(), 1), d.Pod("127.0.0.1:1", "pod").Watch(t.Context(), 1, nothing)} {
+	for _, err := range []error{d.Pod("127.0.0.1:1", "pod").Renew(t.Context(), 1, 0), d.Pod("127.0.0.1:1", "pod").Watch(t.Context(), 1, 0, nothing)} {
 		if !errors.Is(err, token.ErrNoKey) || errors.Is(err, mediaapi.ErrUnreachable) {
 			t.Errorf("got %v", err)
 		}
@@ -168,7 +168,7 @@ func TestWrongServer(t *testing.T) {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	d, _, _ := serve(t, time.Now, nil)
-	if err := d.Pod(strings.TrimPrefix(server.URL, "https://"), "pod").Renew(t.Context(), 1); !errors.Is(err, mediaapi.ErrUnreachable) {
+	if err := d.Pod(strings.TrimPrefix(server.URL, "https://"), "pod").Renew(t.Context(), 1, 0); !errors.Is(err, mediaapi.ErrUnreachable) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -204,7 +204,7 @@ func TestWatch(t *testing.T) {
 			if fn == nil {
 				fn = func(mediaapi.Frame) error { return nil }
 			}
-			if err := d.Pod(endpoint, "pod").Watch(t.Context(), 1, fn); !errors.Is(err, test.want) {
+			if err := d.Pod(endpoint, "pod").Watch(t.Context(), 1, 0, fn); !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
 		})
@@ -219,7 +219,7 @@ func TestWatchEnds(t *testing.T) {
 		<-r.Context().Done()
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	err := d.Pod(endpoint, "pod").Watch(ctx, 1, func(mediaapi.Frame) error { cancel(); return nil })
+	err := d.Pod(endpoint, "pod").Watch(ctx, 1, 0, func(mediaapi.Frame) error { cancel(); return nil })
 	if !errors.Is(err, context.Canceled) || errors.Is(err, mediaapi.ErrUnreachable) {
 		t.Errorf("got %v", err)
 	}

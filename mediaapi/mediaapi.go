@@ -9,21 +9,26 @@
 //
 //	PUT    /v1/room                         PutRequest -> room.State     operator
 //	GET    /v1/room                         room.State                   operator, gateway
-//	GET    /v1/room/watch                   frames, one JSON a line      operator, gateway
+//	GET    /v1/room/watch?after=SEQ         frames, one JSON a line      operator, gateway
 //	DELETE /v1/room?reason=R                close and stop               operator
 //	POST   /v1/room/reservations            ReserveRequest -> Reservation  operator, gateway
-//	POST   /v1/room/commands                CommandRequest -> room.State operator, gateway
+//	POST   /v1/room/commands                CommandRequest -> CommandResult  operator, gateway
 //	PUT    /v1/room/lease                   LeaseRequest                 operator, gateway
+//	GET    /v1/room/members?subject=S       SessionInfo                  operator, gateway
+//	GET    /v1/room/sessions/{session}      SessionInfo                  operator, gateway
 //	POST   /v1/room/sessions                SignalRequest -> SignalAnswer  gateway
 //	PATCH  /v1/room/sessions/{session}      SignalRequest -> SignalAnswer  gateway (ICE restart)
 //	DELETE /v1/room/sessions/{session}      leave; token in HangupRequest  gateway
 //	PUT    /v1/keys                         Keys                         operator
 //
-// Of the commands, close, seal and release-held are the operator's unless they are
-// given for a session.
+// Of the commands, close, seal, release-held and revoke-keys are the operator's unless
+// they are given for a session.
 //
 // Every request about the room carries the epoch it is meant for; a lower one than
 // the room's is refused with stale-epoch (HTTP 410), a higher one seals the room.
+//
+// Events are durable once the operator has said, with its lease, that it holds a replica
+// of the room as of them: then they outlive the pod.
 package mediaapi
 
 import (
@@ -39,6 +44,9 @@ const ServerName = "media.voiceroom.internal"
 
 // Lease is how long one renewal lets strangers in.
 const Lease = 10 * time.Second
+
+// AwaitTime is how long a command's answer waits at most for its events to be durable.
+const AwaitTime = time.Second
 
 // PutRequest hands a room to a pod. A pod binds to the first UID it is given, for
 // ever; a repeat with the same epoch applies a newer spec generation.
@@ -74,11 +82,40 @@ type CommandRequest struct {
 	As   string          `json:"as,omitempty"`
 	Type string          `json:"type"` // see room.CommandNames
 	Body json.RawMessage `json:"body,omitempty"`
+	// Await asks for the answer only once what the command did is durable, for
+	// AwaitTime at most.
+	Await bool `json:"await,omitempty"`
+}
+
+// CommandResult is what a command that was not refused came to.
+type CommandResult struct {
+	Epoch uint64 `json:"epoch"`
+	Seq   uint64 `json:"seq"` // of the room's last event after the command
+	// Durable says whether all events up to Seq are.
+	Durable bool `json:"durable"`
+	// Member is who commanded or, of the control plane's commands, whom the command names;
+	// if the command ended its membership, as it was before. Nil: there is none.
+	Member *room.Member `json:"member,omitempty"`
+	// Mic is what Member holds after the command. Nil: none.
+	Mic         *room.Mic  `json:"mic,omitempty"`
+	ActivatedAt *time.Time `json:"activatedAt,omitempty"`
+}
+
+// SessionInfo is one member, as of Seq.
+type SessionInfo struct {
+	Epoch       uint64      `json:"epoch"`
+	Seq         uint64      `json:"seq"`
+	Member      room.Member `json:"member"`
+	Mic         *room.Mic   `json:"mic,omitempty"` // nil: it holds none
+	ActivatedAt *time.Time  `json:"activatedAt,omitempty"`
 }
 
 // LeaseRequest renews the admission lease for Lease from now.
 type LeaseRequest struct {
 	Epoch uint64 `json:"epoch"`
+	// Seq is the event up to which the operator holds a replica, which makes events
+	// durable. A gateway, which keeps none, says 0.
+	Seq uint64 `json:"seq,omitempty"`
 }
 
 // SignalRequest carries a client's offer (RFC 9725).
@@ -118,9 +155,10 @@ const (
 	GatewayFile  = "gateway.json"
 )
 
-// Frame is one line of a watch. The first is a snapshot; after it events follow
-// without a gap, or another snapshot; a frame without either is a heartbeat, sent
-// every second.
+// Frame is one line of a watch. The first is a snapshot or, in a watch that resumes after
+// an event that the pod still remembers, the event that follows it. From there on events
+// follow without a gap, or another snapshot; a frame without either is a heartbeat, sent
+// at once where there is nothing else to send, and every second.
 type Frame struct {
 	Snapshot *room.State `json:"snapshot,omitempty"`
 	Event    *room.Event `json:"event,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -22,9 +23,12 @@ var errSilent = errors.New("the watch went silent")
 // Watch calls fn for each frame until ctx ends, fn fails, the pod stops or goes
 // silent; it always returns an error, io.EOF when the pod ended the stream. It
 // returns ErrUnreachable when the pod was lost. Epoch 0 watches whatever epoch
-// the room has. fn owns the frames; while it takes its time frames queue, and a watcher
-// that falls far behind is sent a snapshot in place of the events it missed.
-func (c *Client) Watch(parent context.Context, epoch uint64, fn func(Frame) error) error {
+// the room has. With after, the sequence number within epoch of the last event that the
+// caller has, the pod goes on from there if it still remembers the next one; otherwise,
+// and with 0, it begins with a snapshot. fn owns the frames; while it takes its time
+// frames queue, and a watcher that falls far behind is sent a snapshot in place of the
+// events it missed.
+func (c *Client) Watch(parent context.Context, epoch, after uint64, fn func(Frame) error) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
 	alarm := time.AfterFunc(silence, cancel)
@@ -39,7 +43,7 @@ func (c *Client) Watch(parent context.Context, epoch uint64, fn func(Frame) erro
 		}
 		return fmt.Errorf("watching media pod %s: %w: %w", c.endpoint, ErrUnreachable, err)
 	}
-	resp, err := c.send(ctx, http.MethodGet, "/v1/room/watch?"+epochQuery(epoch), nil)
+	resp, err := c.send(ctx, http.MethodGet, "/v1/room/watch?"+epochQuery(epoch)+"&after="+strconv.FormatUint(after, 10), nil)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return lost(err)

@@ -79,6 +79,7 @@ type Ticket struct {
 	Role      string // room.Role; empty: the default
 	IssuedAt  time.Time
 	ExpiresAt time.Time
+	Key       string // ID of the key that signed it, set by Verifier
 }
 
 // Room opens one session in one epoch of one room.
@@ -91,6 +92,7 @@ type Room struct {
 	Role      string
 	Name      string
 	ExpiresAt time.Time
+	Key       string // ID of the key that signed it, set by Verifier
 }
 
 // Caller names of control callers.
@@ -115,6 +117,8 @@ type claims struct {
 	Role    string  `json:"role,omitempty"`
 	Name    string  `json:"name,omitempty"`
 	Epoch   uint64  `json:"epoch,omitempty"`
+
+	key string // of the header: what verified it
 }
 
 func roomAudience(uid string, epoch uint64) string { return fmt.Sprintf("room:%s#%d", uid, epoch) }
@@ -201,7 +205,7 @@ func (v *Verifier) ticket(s string, expired bool) (Ticket, error) {
 		return Ticket{}, err
 	}
 	return Ticket{ID: c.ID, Purpose: c.Purpose, Subject: c.Subject, Name: c.Name, Room: c.Room, RoomUID: c.RoomUID,
-		Role: c.Role, IssuedAt: c.IssuedAt.Time, ExpiresAt: c.ExpiresAt.Time}, nil
+		Role: c.Role, IssuedAt: c.IssuedAt.Time, ExpiresAt: c.ExpiresAt.Time, Key: c.key}, nil
 }
 
 // Room verifies a room token for one epoch of one room.
@@ -221,7 +225,7 @@ func (v *Verifier) room(s, roomUID string, epoch uint64, expired bool) (Room, er
 		return Room{}, err
 	}
 	return Room{RoomUID: c.RoomUID, Epoch: c.Epoch, Subject: c.Subject, Session: c.ID, Group: c.Group, Role: c.Role,
-		Name: c.Name, ExpiresAt: c.ExpiresAt.Time}, nil
+		Name: c.Name, ExpiresAt: c.ExpiresAt.Time, Key: c.key}, nil
 }
 
 // Caller verifies that s lets its bearer call the pod.
@@ -276,8 +280,8 @@ func (v *Verifier) verify(s, typ, aud string, expired bool) (*claims, error) {
 	now := v.now()
 	var c claims
 	t, err := jwt.NewParser(opts...).ParseWithClaims(s, &c, func(t *jwt.Token) (any, error) {
-		kid, _ := t.Header["kid"].(string)
-		key, ok := v.keys().find(kid, now)
+		c.key, _ = t.Header["kid"].(string)
+		key, ok := v.keys().find(c.key, now)
 		if !ok {
 			return nil, ErrUnknownKey
 		}

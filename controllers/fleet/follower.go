@@ -50,7 +50,7 @@ func (n *follower) replica() Replica {
 func (n *follower) watch(ctx context.Context) {
 	defer n.rest()
 	for ctx.Err() == nil {
-		err := n.pod.Watch(ctx, n.claim.Epoch, n.take)
+		err := n.pod.Watch(ctx, n.claim.Epoch, 0, n.take)
 		if ctx.Err() != nil {
 			return
 		}
@@ -157,5 +157,5 @@ func (n *follower) renew(ctx context.Context) {
 func (n *follower) renewOnce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
-	return n.pod.Renew(ctx, n.claim.Epoch)
+	return n.pod.Renew(ctx, n.claim.Epoch, 0)
 }
