@@ -92,6 +92,21 @@ func TestRefusedOnCreate(t *testing.T) {
 		{"VoiceRoom", `{owner: a, moderators: ` + many + `}`, "spec.moderators"},
 		{"VoiceRoom", `{owner: a, moderators: [b, b]}`, "spec.moderators"},
 		{"VoiceRoom", `{owner: a, banned: [""]}`, "spec.banned"},
+		{"VoiceRoom", `{owner: a, moderators: [` + names(65) + `]}`, "spec.moderators: Too many"},
+		{"VoiceRoom", `{owner: a, displayName: ` + strings.Repeat("声", 43) + `}`, "displayName is at most 128 bytes of printable text"},
+		{"VoiceRoom", `{owner: a, displayName: "a\u202eb"}`, "displayName is at most 128 bytes of printable text"},
+		{"VoiceRoom", `{owner: a, duplicates: Both}`, "spec.duplicates"},
+		{"VoiceRoom", `{owner: a, speakingSeconds: -1}`, "spec.speakingSeconds"},
+		{"VoiceRoom", `{owner: a, speakingSeconds: 86401}`, "spec.speakingSeconds"},
+		{"VoiceRoom", `{owner: a, speakingSeconds: 0.5}`, "spec.speakingSeconds"},
+		{"VoiceRoom", `{owner: a, muteOnEntry: please}`, "spec.muteOnEntry"},
+		{"VoiceRoom", `{owner: a, announcement: ` + strings.Repeat("声", 342) + `}`, "announcement is at most 1024 bytes of printable text"},
+		{"VoiceRoom", `{owner: a, announcement: "a\tb"}`, "announcement is at most 1024 bytes of printable text"},
+		{"VoiceRoom", `{owner: a, metadata: {` + pairs(17) + `}}`, "spec.metadata: Too many"},
+		{"VoiceRoom", `{owner: a, metadata: {"": x}}`, "metadata has printable keys of 1 to 64 bytes and values of up to 256"},
+		{"VoiceRoom", `{owner: a, metadata: {"a\nb": x}}`, "metadata has printable keys"},
+		{"VoiceRoom", `{owner: a, metadata: {` + strings.Repeat("k", 65) + `: x}}`, "metadata has printable keys"},
+		{"VoiceRoom", `{owner: a, metadata: {k: ` + long + `}}`, "values of up to 256"},
 		{"VoiceRoom", `{owner: a, lifecycle: {emptyTimeout: 0s}}`, "must be between 1s and 720h"},
 		{"VoiceRoom", `{owner: a, lifecycle: {maxDuration: 9000h}}`, "must be between 1s and 8760h"},
 		{"VoiceRoom", `{owner: a, lifecycle: {unclaimedTimeout: soon}}`, "spec.lifecycle.unclaimedTimeout"},
@@ -125,6 +140,31 @@ func TestRefusedOnCreate(t *testing.T) {
 				t.Fatalf("refused without %q: %v", tc.want, err)
 			}
 		})
+	}
+}
+
+// names lists so many of them, pairs as many keys with values.
+func names(n int) string {
+	var list []string
+	for i := range n {
+		list = append(list, fmt.Sprintf("n%d", i))
+	}
+	return strings.Join(list, ", ")
+}
+
+func pairs(n int) string { return strings.ReplaceAll(names(n), ",", ": x,") + ": x" }
+
+// TestLimits: what is exactly as large as it may be is taken.
+func TestLimits(t *testing.T) {
+	for _, spec := range []string{
+		`{owner: a, moderators: [` + names(64) + `]}`,
+		`{owner: a, displayName: ` + strings.Repeat("声", 42) + `, duplicates: Refuse, muteOnEntry: true, speakingSeconds: 86400}`,
+		`{owner: a, speakingSeconds: 0, announcement: "` + strings.Repeat("声", 340) + `\né!"}`,
+		`{owner: a, metadata: {` + pairs(15) + `, ` + strings.Repeat("k", 64) + `: "` + strings.Repeat("v", 254) + `\n\t"}}`,
+	} {
+		if err := server.Create(t.Context(), object(t, "VoiceRoom", "limits", spec), client.DryRunAll); err != nil {
+			t.Errorf("%s: %v", spec, err)
+		}
 	}
 }
 
@@ -178,7 +218,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := r.Spec
-	if s.MaxMembers != 50 || s.MaxMics != 8 || s.Access != v1alpha1.AccessPublic || s.MicPolicy != v1alpha1.MicAuto || s.Chat.Provider != "default" ||
+	if s.MaxMembers != 50 || s.MaxMics != 8 || s.Access != v1alpha1.AccessPublic || s.MicPolicy != v1alpha1.MicAuto || s.Duplicates != v1alpha1.DuplicatesReplace || s.Chat.Provider != "default" ||
 		s.Chat.DeletionPolicy != v1alpha1.DeletionDelete || s.Chat.FailurePolicy != v1alpha1.ChatFail || s.Media.Pool != "default" ||
 		s.Lifecycle.UnclaimedTimeout.Duration != 10*time.Minute || s.Lifecycle.EmptyTimeout.Duration != 5*time.Minute || s.Lifecycle.WhenEmpty != v1alpha1.EmptyClose {
 		t.Fatalf("defaults: %+v", s)

@@ -26,6 +26,16 @@ const (
 	MicAppointed MicPolicy = "Appointed" // moderators assign them; hands are refused
 )
 
+// Duplicates says what happens when a subject that is in the room joins again.
+// +kubebuilder:validation:Enum=Replace;Refuse
+type Duplicates string
+
+// Duplicates values.
+const (
+	DuplicatesReplace Duplicates = "Replace" // the new client takes the place over
+	DuplicatesRefuse  Duplicates = "Refuse"  // only the same client may come back
+)
+
 // DeletionPolicy says what happens to a group when its resource goes.
 // +kubebuilder:validation:Enum=Delete;Retain
 type DeletionPolicy string
@@ -64,6 +74,7 @@ type VoiceRoomSpec struct {
 	// DisplayName is what people see. Defaults to the resource's name.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="size(bytes(self)) <= 128 && self.matches(r'^[\\p{L}\\p{M}\\p{N}\\p{P}\\p{S}\\p{Zs}]*$')",message="displayName is at most 128 bytes of printable text"
 	DisplayName string `json:"displayName,omitempty"`
 
 	// Owner is the subject of the client that asked for the room, such as
@@ -96,6 +107,36 @@ type VoiceRoomSpec struct {
 	// +optional
 	// +kubebuilder:default=Auto
 	MicPolicy MicPolicy `json:"micPolicy,omitempty"`
+
+	// Duplicates says what happens when somebody who is in the room joins again.
+	// +optional
+	// +kubebuilder:default=Replace
+	Duplicates Duplicates `json:"duplicates,omitempty"`
+
+	// MuteOnEntry mutes who gets a microphone until it unmutes itself. Moderators are
+	// not muted.
+	// +optional
+	MuteOnEntry bool `json:"muteOnEntry,omitempty"`
+
+	// SpeakingSeconds is how long a turn on a microphone lasts. The turns of moderators do
+	// not end. 0: no limit.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=86400
+	SpeakingSeconds int32 `json:"speakingSeconds,omitempty"`
+
+	// Announcement is shown to everyone in the room.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="size(bytes(self)) <= 1024 && self.matches(r'^[\\p{L}\\p{M}\\p{N}\\p{P}\\p{S}\\p{Zs}\\n]*$')",message="announcement is at most 1024 bytes of printable text"
+	Announcement string `json:"announcement,omitempty"`
+
+	// Metadata is what the deployer's clients want to know of the room. Everyone in the
+	// room can read it; nothing here looks at it.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) > 0 && size(bytes(k)) <= 64 && k.matches(r'^[\\p{L}\\p{M}\\p{N}\\p{P}\\p{S}\\p{Zs}]*$') && size(bytes(self[k])) <= 256)",message="metadata has printable keys of 1 to 64 bytes and values of up to 256"
+	Metadata map[string]string `json:"metadata,omitempty"`
 
 	// Moderators are subjects that enter as co-hosts.
 	// +optional
@@ -257,10 +298,35 @@ type VoiceRoomStatus struct {
 	// +optional
 	EffectiveMaxMics int32 `json:"effectiveMaxMics,omitempty"`
 
+	// Host is the subject that is the host while it is in the room: the owner, unless
+	// somebody took its place.
+	// +optional
+	Host string `json:"host,omitempty"`
+
 	// Banned are the subjects that moderators banned in the call, beside spec.banned.
 	// +optional
 	// +listType=set
 	Banned []string `json:"banned,omitempty"`
+
+	// Kicked are the subjects that were thrown out and not let in again, the latest 256.
+	// +optional
+	// +listType=map
+	// +listMapKey=subject
+	Kicked []KickedStatus `json:"kicked,omitempty"`
+
+	// Muted are subjects whose microphones a moderator muted, here or not; at most 256.
+	// +optional
+	// +listType=set
+	Muted []string `json:"muted,omitempty"`
+
+	// ChatMuted are subjects that may not post to the chat, here or not; at most 256.
+	// +optional
+	// +listType=set
+	ChatMuted []string `json:"chatMuted,omitempty"`
+
+	// InvitesResetAt is when a moderator made all invite links useless that existed then.
+	// +optional
+	InvitesResetAt *metav1.Time `json:"invitesResetAt,omitempty"`
 
 	// HostTicketSecret names the Secret with the owner's ticket.
 	// +optional
@@ -287,6 +353,10 @@ type VoiceRoomStatus struct {
 	// +optional
 	CloseReason CloseReason `json:"closeReason,omitempty"`
 
+	// CloseMessage is what the moderator who closed the room had to say.
+	// +optional
+	CloseMessage string `json:"closeMessage,omitempty"`
+
 	// +optional
 	ClosedAt *metav1.Time `json:"closedAt,omitempty"`
 }
@@ -304,6 +374,14 @@ type RoomMediaStatus struct {
 	Endpoint string `json:"endpoint,omitempty"`
 	// Epoch counts the claims of this room; a higher one fences all lower ones.
 	Epoch int64 `json:"epoch"`
+}
+
+// KickedStatus is somebody who was thrown out.
+type KickedStatus struct {
+	Subject string `json:"subject"`
+	// At is when. Only an invitation that was made for the subject later lets it in again,
+	// or a moderator's unban.
+	At metav1.Time `json:"at"`
 }
 
 // MicStatus is one microphone.
