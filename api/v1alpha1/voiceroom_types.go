@@ -113,8 +113,8 @@ type VoiceRoomSpec struct {
 	// +kubebuilder:default=Replace
 	Duplicates Duplicates `json:"duplicates,omitempty"`
 
-	// MuteOnEntry mutes who gets a microphone until it unmutes itself. Moderators are
-	// not muted.
+	// MuteOnEntry mutes who enters onto a microphone, until it unmutes itself. Moderators
+	// are not muted.
 	// +optional
 	MuteOnEntry bool `json:"muteOnEntry,omitempty"`
 
@@ -336,6 +336,11 @@ type VoiceRoomStatus struct {
 	// the Secret long before.
 	// +optional
 	HostTicketExpiresAt *metav1.Time `json:"hostTicketExpiresAt,omitempty"`
+
+	// HostTicketKey is the ID of the key that signed that ticket. A ticket whose key is
+	// gone is replaced at once.
+	// +optional
+	HostTicketKey string `json:"hostTicketKey,omitempty"`
 
 	// JoinURL is the link that people open in a browser, if the operator knows the
 	// gateway's public address.

@@ -31,20 +31,6 @@ func specOf(vr *v1alpha1.VoiceRoom) room.Spec {
 		Moderators: slices.Clone(s.Moderators), Banned: slices.Clone(s.Banned)}
 }
 
-// seedFromStatus is what the status has kept of a room that was activated: that it
-// was, and whom moderators banned. Nil for any other.
-func seedFromStatus(vr *v1alpha1.VoiceRoom) *room.State {
-	if vr.Status.StartedAt == nil {
-		return nil
-	}
-	started := vr.Status.StartedAt.Time
-	seed := &room.State{ID: idOf(vr), Epoch: uint64(epoch(vr)) - 1, Phase: room.Opened, ActivatedAt: &started}
-	for _, subject := range vr.Status.Banned {
-		seed.Records = append(seed.Records, room.Record{Subject: subject, Banned: true})
-	}
-	return seed
-}
-
 // advertise lists the addresses ("ip:port") at which clients reach the pod: the
 // pool's, else the node's external ones, else its internal ones.
 func (r *Reconciler) advertise(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *corev1.Pod) ([]string, error) {

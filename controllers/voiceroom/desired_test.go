@@ -1,6 +1,7 @@
 package voiceroom
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -30,24 +31,25 @@ func TestGroupFor(t *testing.T) {
 	}
 }
 
-// TestSeedFromStatus checks what a room that lost pod and replica starts from.
-func TestSeedFromStatus(t *testing.T) {
-	if s := seedFromStatus(testRoom(nil)); s != nil {
-		t.Errorf("a room that nobody entered is seeded with %+v", s)
-	}
+// TestSpecOf: whatever the intent of a room is, its pod is told.
+func TestSpecOf(t *testing.T) {
 	vr := testRoom(func(vr *v1alpha1.VoiceRoom) {
-		vr.Status.StartedAt, vr.Status.Banned = at(1), []string{"key:k:eve"}
-		vr.Status.Media = &v1alpha1.RoomMediaStatus{PodUID: "pod", Epoch: 4}
+		vr.Generation = 3
+		s := &vr.Spec
+		s.DisplayName, s.Access, s.MicPolicy, s.Duplicates = "Friday", v1alpha1.AccessLocked, v1alpha1.MicAppointed, v1alpha1.DuplicatesRefuse
+		s.MuteOnEntry, s.SpeakingSeconds, s.Announcement, s.Metadata = true, 180, "Hello", map[string]string{"theme": "dark"}
+		s.Moderators, s.Banned = []string{"key:k:bob"}, []string{"key:k:eve"}
 	})
-	state := room.New(idOf(vr), 4, specOf(vr), seedFromStatus(vr), epochZero).State()
-	if state.Phase != room.Opened || state.ActivatedAt == nil || !state.ActivatedAt.Equal(at(1).Time) {
-		t.Errorf("phase %s, activated at %v: the owner would have to come first again", state.Phase, state.ActivatedAt)
+	want := room.Spec{Generation: 3, DisplayName: "Friday", Owner: "key:k:ann", MaxMembers: 10, MaxMics: 2, Access: room.Locked, MicPolicy: room.Appointed,
+		Duplicates: room.Refuse, MuteOnEntry: true, SpeakingSeconds: 180, Announcement: "Hello", Metadata: map[string]string{"theme": "dark"},
+		Moderators: []string{"key:k:bob"}, Banned: []string{"key:k:eve"}}
+	if diff := cmp.Diff(want, specOf(vr)); diff != "" {
+		t.Errorf("spec (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"key:k:eve"}, state.Banned()); diff != "" {
-		t.Errorf("bans (-want +got):\n%s", diff)
-	}
-	if state.Settings.MaxMembers != 10 || state.Settings.Owner != "key:k:ann" || state.Settings.Generation != 1 {
-		t.Errorf("settings %+v are not the spec's", state.Settings)
+	for i, v := range reflect.ValueOf(want).Fields() {
+		if v.IsZero() {
+			t.Errorf("%s of the spec is not tested", i.Name)
+		}
 	}
 }
 

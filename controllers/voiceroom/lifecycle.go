@@ -93,6 +93,7 @@ func (r *Reconciler) live(_ context.Context, vr *v1alpha1.VoiceRoom) (ctrl.Resul
 	}
 	replica := r.Fleet.Replica(vr.UID)
 	if s := replica.State; s != nil && int64(s.Epoch) == epoch(vr) && s.Phase == room.Closed {
+		vr.Status.CloseMessage = s.CloseMessage
 		r.shut(vr, v1alpha1.CloseByModerator)
 		return ctrl.Result{}, nil
 	}
@@ -119,7 +120,7 @@ func (r *Reconciler) shut(vr *v1alpha1.VoiceRoom, reason v1alpha1.CloseReason) {
 	vr.Status.Media, vr.Status.Members, vr.Status.Mics, vr.Status.OnMic = nil, 0, nil, ""
 	r.set(vr, v1alpha1.ConditionChatReady, metav1.ConditionFalse, v1alpha1.ReasonClosed, "the room has ended")
 	r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionFalse, v1alpha1.ReasonClosed, "the room has ended")
-	r.Events.Eventf(vr, nil, corev1.EventTypeNormal, "Closed", "Close", "the room has ended: %s", reason)
+	r.Events.Eventf(vr, nil, corev1.EventTypeNormal, "Closed", "Close", "the room has ended: %s", lastWords(vr))
 }
 
 // end clears up after a room that has ended: first its pod, then its group, unless

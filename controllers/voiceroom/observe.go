@@ -2,7 +2,6 @@ package voiceroom
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -41,10 +40,7 @@ func summarize(vr *v1alpha1.VoiceRoom, s *room.State) {
 		vr.Status.Mics = append(vr.Status.Mics, v1alpha1.MicStatus{Index: int32(m.Index), Holder: subjects[m.Member], Muted: m.Muted || m.ModMuted})
 	}
 	vr.Status.OnMic = strings.Join(holders, ",")
-	vr.Status.Banned = slices.DeleteFunc(s.Banned(), func(b string) bool { return slices.Contains(vr.Spec.Banned, b) })
-	if len(vr.Status.Banned) == 0 {
-		vr.Status.Banned = nil
-	}
+	remember(&vr.Status, &vr.Spec, s)
 	vr.Status.EffectiveMaxMembers, vr.Status.EffectiveMaxMics = int32(s.Settings.MaxMembers), int32(s.Settings.MaxMics)
 	vr.Status.EmptySince = seconds(s.EmptySince)
 	if s.ActivatedAt != nil && vr.Status.StartedAt == nil {

@@ -47,7 +47,7 @@ func (r *Reconciler) conclude(vr *v1alpha1.VoiceRoom) {
 	switch {
 	case closed(vr):
 		vr.Status.Phase = v1alpha1.RoomClosed
-		r.set(vr, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonClosed, "the room has ended: %s", vr.Status.CloseReason)
+		r.set(vr, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonClosed, "the room has ended: %s", lastWords(vr))
 		return
 	case asleep(vr):
 		r.set(vr, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonAsleep, "the room is empty and sleeps until somebody joins")
@@ -78,6 +78,14 @@ func (r *Reconciler) conclude(vr *v1alpha1.VoiceRoom) {
 	r.set(vr, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady, "%s", message)
 	// An edit that the pod has not taken yet was not observed.
 	meta.FindStatusCondition(vr.Status.Conditions, v1alpha1.ConditionReady).ObservedGeneration = seen
+}
+
+// lastWords say why a room ended, with the words of who closed it.
+func lastWords(vr *v1alpha1.VoiceRoom) string {
+	if vr.Status.CloseMessage == "" {
+		return string(vr.Status.CloseReason)
+	}
+	return fmt.Sprintf("%s: %s", vr.Status.CloseReason, vr.Status.CloseMessage)
 }
 
 // degraded says whether people can join although chat does not answer.
@@ -115,8 +123,10 @@ func (r *Reconciler) writeStatus(ctx context.Context, stored, vr *v1alpha1.Voice
 // the words of a condition.
 func onlySummary(stored, vr *v1alpha1.VoiceRoom) bool {
 	rest := *stored.Status.DeepCopy()
-	rest.Members, rest.Mics, rest.OnMic, rest.Banned, rest.EmptySince = vr.Status.Members, vr.Status.Mics, vr.Status.OnMic, vr.Status.Banned, vr.Status.EmptySince
-	rest.EffectiveMaxMembers, rest.EffectiveMaxMics = vr.Status.EffectiveMaxMembers, vr.Status.EffectiveMaxMics
+	now := &vr.Status
+	rest.Members, rest.Mics, rest.OnMic, rest.EmptySince = now.Members, now.Mics, now.OnMic, now.EmptySince
+	rest.EffectiveMaxMembers, rest.EffectiveMaxMics, rest.InvitesResetAt = now.EffectiveMaxMembers, now.EffectiveMaxMics, now.InvitesResetAt
+	rest.Host, rest.Banned, rest.Kicked, rest.Muted, rest.ChatMuted = now.Host, now.Banned, now.Kicked, now.Muted, now.ChatMuted
 	for i := range rest.Conditions { // the numbers of a pool that a room waits for
 		if c := meta.FindStatusCondition(vr.Status.Conditions, rest.Conditions[i].Type); c != nil {
 			rest.Conditions[i].Message = c.Message

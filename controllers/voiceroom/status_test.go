@@ -28,15 +28,18 @@ func TestConclude(t *testing.T) {
 		phase   v1alpha1.RoomPhase
 		reason  string
 	}{
-		"new":        {nil, v1alpha1.RoomPending, v1alpha1.ReasonPending},
-		"no chat":    {[]func(*v1alpha1.VoiceRoom){condition(v1alpha1.ConditionChatReady, metav1.ConditionFalse, v1alpha1.ReasonProviderNotFound), mediaUp}, v1alpha1.RoomPending, v1alpha1.ReasonProviderNotFound},
-		"chat lost":  {[]func(*v1alpha1.VoiceRoom){condition(v1alpha1.ConditionChatReady, metav1.ConditionFalse, v1alpha1.ReasonProviderUnavailable), mediaUp, entered}, v1alpha1.RoomPending, v1alpha1.ReasonProviderUnavailable},
-		"degraded":   {[]func(*v1alpha1.VoiceRoom){condition(v1alpha1.ConditionChatReady, metav1.ConditionFalse, v1alpha1.ReasonProviderUnavailable), mediaUp, entered, degrade}, v1alpha1.RoomOpen, v1alpha1.ReasonReady},
-		"no pod":     {[]func(*v1alpha1.VoiceRoom){chatUp, condition(v1alpha1.ConditionMediaReady, metav1.ConditionFalse, v1alpha1.ReasonPoolExhausted)}, v1alpha1.RoomPending, v1alpha1.ReasonPoolExhausted},
-		"up":         {[]func(*v1alpha1.VoiceRoom){chatUp, mediaUp}, v1alpha1.RoomReady, v1alpha1.ReasonReady},
-		"entered":    {[]func(*v1alpha1.VoiceRoom){chatUp, mediaUp, func(vr *v1alpha1.VoiceRoom) { vr.Status.StartedAt = at(1) }}, v1alpha1.RoomOpen, v1alpha1.ReasonReady},
-		"asleep":     {[]func(*v1alpha1.VoiceRoom){chatUp, func(vr *v1alpha1.VoiceRoom) { vr.Status.Phase = v1alpha1.RoomAsleep }}, v1alpha1.RoomAsleep, v1alpha1.ReasonAsleep},
-		"over":       {[]func(*v1alpha1.VoiceRoom){chatUp, mediaUp, func(vr *v1alpha1.VoiceRoom) { vr.Status.ClosedAt = at(1) }}, v1alpha1.RoomClosed, v1alpha1.ReasonClosed},
+		"new":       {nil, v1alpha1.RoomPending, v1alpha1.ReasonPending},
+		"no chat":   {[]func(*v1alpha1.VoiceRoom){condition(v1alpha1.ConditionChatReady, metav1.ConditionFalse, v1alpha1.ReasonProviderNotFound), mediaUp}, v1alpha1.RoomPending, v1alpha1.ReasonProviderNotFound},
+		"chat lost": {[]func(*v1alpha1.VoiceRoom){condition(v1alpha1.ConditionChatReady, metav1.ConditionFalse, v1alpha1.ReasonProviderUnavailable), mediaUp, entered}, v1alpha1.RoomPending, v1alpha1.ReasonProviderUnavailable},
+		"degraded":  {[]func(*v1alpha1.VoiceRoom){condition(v1alpha1.ConditionChatReady, metav1.ConditionFalse, v1alpha1.ReasonProviderUnavailable), mediaUp, entered, degrade}, v1alpha1.RoomOpen, v1alpha1.ReasonReady},
+		"no pod":    {[]func(*v1alpha1.VoiceRoom){chatUp, condition(v1alpha1.ConditionMediaReady, metav1.ConditionFalse, v1alpha1.ReasonPoolExhausted)}, v1alpha1.RoomPending, v1alpha1.ReasonPoolExhausted},
+		"up":        {[]func(*v1alpha1.VoiceRoom){chatUp, mediaUp}, v1alpha1.RoomReady, v1alpha1.ReasonReady},
+		"entered":   {[]func(*v1alpha1.VoiceRoom){chatUp, mediaUp, func(vr *v1alpha1.VoiceRoom) { vr.Status.StartedAt = at(1) }}, v1alpha1.RoomOpen, v1alpha1.ReasonReady},
+		"asleep":    {[]func(*v1alpha1.VoiceRoom){chatUp, func(vr *v1alpha1.VoiceRoom) { vr.Status.Phase = v1alpha1.RoomAsleep }}, v1alpha1.RoomAsleep, v1alpha1.ReasonAsleep},
+		"over":      {[]func(*v1alpha1.VoiceRoom){chatUp, mediaUp, func(vr *v1alpha1.VoiceRoom) { vr.Status.ClosedAt = at(1) }}, v1alpha1.RoomClosed, v1alpha1.ReasonClosed},
+		"over, with a word": {[]func(*v1alpha1.VoiceRoom){func(vr *v1alpha1.VoiceRoom) {
+			vr.Status.ClosedAt, vr.Status.CloseReason, vr.Status.CloseMessage = at(1), v1alpha1.CloseByModerator, "See you next week."
+		}}, v1alpha1.RoomClosed, v1alpha1.ReasonClosed},
 		"just woken": {[]func(*v1alpha1.VoiceRoom){chatUp, func(vr *v1alpha1.VoiceRoom) { vr.Status.Phase = v1alpha1.RoomPending }}, v1alpha1.RoomPending, v1alpha1.ReasonPending},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -56,6 +59,9 @@ func TestConclude(t *testing.T) {
 			}
 			if vr.Status.Phase != tt.phase || ready.Reason != tt.reason || (ready.Status == metav1.ConditionTrue) != (tt.reason == v1alpha1.ReasonReady) {
 				t.Errorf("phase %s, Ready %s for %s; want %s for %s", vr.Status.Phase, ready.Status, ready.Reason, tt.phase, tt.reason)
+			}
+			if vr.Status.CloseMessage != "" && ready.Message != "the room has ended: ClosedByModerator: See you next week." {
+				t.Errorf("Ready says %q", ready.Message)
 			}
 			if want := "https://voice.example.org/r/default/r"; vr.Status.JoinURL != want {
 				t.Errorf("join URL %q, want %q", vr.Status.JoinURL, want)
@@ -124,6 +130,9 @@ func TestOnlySummary(t *testing.T) {
 	}{
 		"members": {func(s *v1alpha1.VoiceRoomStatus) { s.Members = 3 }, true},
 		"mics":    {func(s *v1alpha1.VoiceRoomStatus) { s.Mics = []v1alpha1.MicStatus{{Index: 1}} }, true},
+		"kicked":  {func(s *v1alpha1.VoiceRoomStatus) { s.Kicked = []v1alpha1.KickedStatus{{Subject: "a"}} }, true},
+		"host":    {func(s *v1alpha1.VoiceRoomStatus) { s.Host, s.Muted, s.ChatMuted = "b", []string{"c"}, []string{"d"} }, true},
+		"links":   {func(s *v1alpha1.VoiceRoomStatus) { s.InvitesResetAt = at(1) }, true},
 		"empty":   {func(s *v1alpha1.VoiceRoomStatus) { s.EmptySince = at(1) }, true},
 		"words":   {func(s *v1alpha1.VoiceRoomStatus) { s.Conditions[0].Message = "3 assigned" }, true},
 		"reason":  {func(s *v1alpha1.VoiceRoomStatus) { s.Conditions[0].Reason = "Other" }, false},
