@@ -143,11 +143,11 @@ func BenchmarkForward(b *testing.B) {
 	var grants []grant
 	for i := range talkers {
 		s := &session{}
-		grants = append(grants, grant{s, uint32(i + 1)})
+		grants = append(grants, grant{session: s, member: uint32(i + 1), number: uint64(i + 1)})
 		talks = append(talks, newTalk(s, 30))
 		talks[i].packet.Payload = bytes.Repeat([]byte{byte(i)}, payload)
 	}
-	a.setGrants(grants, time.Now())
+	a.setGrants(grants, nil, time.Now())
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 

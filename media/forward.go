@@ -17,6 +17,8 @@ const (
 	// nothing may follow for a while (RFC 6716, section 2.1.9); decoders then make
 	// comfort noise by themselves.
 	discontinuous = 2
+	// silent is the level of silence (RFC 6464, section 3).
+	silent = 127
 
 	// packetCost, byteCost and paceBurst bound what a talker sends, for it is sent on to everybody: a
 	// packet costs more time than Opus needs to fill it, up to 5 ms frames at 510 kbit/s. Time
@@ -48,10 +50,19 @@ type forwardStats struct {
 	unsendable uint64 // the listener's socket or connection did not take it
 }
 
-// talker is a live grant.
+// talker is a live grant, and the fence of the forwarding path: a packet is forwarded only
+// for the talker that its session is at that moment, and only if it arrived under it. A
+// talker stands for one grant of the room, by its number. When the room ends that grant,
+// and setGrants has returned, nothing that arrived under it is handed to the network any
+// more: not what waits for the mutex, not what is kept to be sent again, and not even if the
+// same member has been given a microphone again meanwhile, for that is another talker. Only
+// a grant that the room moves to another index in one step goes on as the same talker, so
+// that nobody hears a gap.
 type talker struct {
 	session *session
 	member  uint32
+	number  uint64    // of the grant
+	since   time.Time // what arrived before is not its
 	rank    *ranking.Talker
 	routes  []route
 
@@ -74,8 +85,10 @@ type route struct {
 
 // grant says that a session's audio may flow.
 type grant struct {
-	session *session
-	member  uint32
+	session  *session
+	member   uint32
+	number   uint64 // room.Mic.Grant
+	priority bool   // before all others, while it speaks
 }
 
 func newForwarder() *forwarder { return &forwarder{byRank: map[*ranking.Talker]*talker{}} }
@@ -87,7 +100,7 @@ func (f *forwarder) forward(s *session, p *transport.Packet) {
 	defer f.mu.Unlock()
 	f.stats.in++
 	t := s.talks
-	if t == nil {
+	if t == nil || p.Arrival.Before(t.since) {
 		f.stats.noGrant++
 		return
 	}
@@ -95,10 +108,14 @@ func (f *forwarder) forward(s *session, p *transport.Packet) {
 		f.stats.flood++
 		return
 	}
-	if f.ranking.Heard(t.rank, p.Level, p.HasLevel, p.Arrival) {
+	t.heard, t.dtx = p.Arrival, len(p.Payload) <= discontinuous
+	level, known := p.Level, p.HasLevel
+	if t.dtx && !known {
+		level, known = silent, true
+	}
+	if f.ranking.Heard(t.rank, level, known, p.Arrival) {
 		f.route(p.Arrival)
 	}
-	t.heard, t.dtx = p.Arrival, len(p.Payload) <= discontinuous
 	if len(t.routes) == 0 {
 		f.stats.unheard++
 		return
@@ -164,21 +181,27 @@ func (f *forwarder) leave(s *session, now time.Time) {
 	f.route(now)
 }
 
-// setGrants makes these the live grants, oldest first; audio of any other stops. When
-// it returns, nothing of them is handed to the network any more.
-func (f *forwarder) setGrants(grants []grant, now time.Time) {
+// setGrants makes these the live grants, oldest first; audio of any other stops. moved are
+// numbers of grants whose holders go on under the one that they have now. When it returns,
+// the fence stands: see talker.
+func (f *forwarder) setGrants(grants []grant, moved []uint64, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, t := range f.byRank {
-		if !slices.Contains(grants, grant{t.session, t.member}) {
+		i := slices.IndexFunc(grants, func(g grant) bool { return g.session == t.session && g.member == t.member })
+		if i < 0 || grants[i].number != t.number && !slices.Contains(moved, t.number) {
 			f.revoke(t, now)
+			continue
 		}
+		t.number = grants[i].number
 	}
 	for _, g := range grants {
-		if g.session.talks == nil {
-			t := &talker{session: g.session, member: g.member, rank: f.ranking.Add()}
+		t := g.session.talks
+		if t == nil {
+			t = &talker{session: g.session, member: g.member, number: g.number, since: now, rank: f.ranking.Add()}
 			g.session.talks, f.byRank[t.rank] = t, t
 		}
+		t.rank.Priority = g.priority
 	}
 	f.route(now)
 }

@@ -97,7 +97,7 @@ func TestRevokedWhilePacketsRace(t *testing.T) {
 		f := newForwarder()
 		ann, wire := listen(t, f, "ann", 2)
 		bob, _ := listen(t, f, "bob", 2)
-		f.setGrants([]grant{{bob, 2}}, time.Now())
+		f.setGrants([]grant{{session: bob, member: 2, number: 2}}, nil, time.Now())
 		stop := make(chan struct{})
 		var started, done sync.WaitGroup
 		var forwarded atomic.Int64
@@ -117,7 +117,7 @@ func TestRevokedWhilePacketsRace(t *testing.T) {
 			}
 		})
 		started.Wait()
-		f.setGrants(nil, time.Now())
+		f.setGrants(nil, nil, time.Now())
 		heard, before := wire.heard(2), forwarded.Load()
 		for seq := range uint16(1 << 10) { // whatever the ring may hold
 			f.resend(ann, 0, []uint16{seq << 6, seq})
@@ -144,7 +144,7 @@ func TestLoudestOnSlots(t *testing.T) {
 	ann, annWire := listen(t, f, "ann", 2)
 	bob, _ := listen(t, f, "bob", 2)
 	cy, _ := listen(t, f, "cy", 1)
-	f.setGrants([]grant{{ann, 1}, {bob, 2}, {cy, 3}}, time.Now())
+	f.setGrants([]grant{{session: ann, member: 1, number: 1}, {session: bob, member: 2, number: 2}, {session: cy, member: 3, number: 3}}, nil, time.Now())
 	if got := slotsOf(listener); !slices.Equal(got, []uint32{1, 2}) {
 		t.Errorf("by age of the grants: slots %v", got)
 	}
@@ -189,7 +189,7 @@ func TestSilenceWhenATalkerStops(t *testing.T) {
 	f := newForwarder()
 	_, wire := listen(t, f, "ann", 2)
 	bob, _ := listen(t, f, "bob", 2)
-	f.setGrants([]grant{{bob, 2}}, time.Now())
+	f.setGrants([]grant{{session: bob, member: 2, number: 2}}, nil, time.Now())
 	k := newTalk(bob, 30)
 	k.next(f)
 	f.hush(k.packet.Arrival.Add(quietAfter / 2))
@@ -235,8 +235,8 @@ func TestFloodIsDropped(t *testing.T) {
 			talk.packet.Size = test.size
 			for i := range test.packets {
 				if i%10 == 0 { // a new grant is no new allowance
-					f.setGrants(nil, talk.packet.Arrival)
-					f.setGrants([]grant{{bob, 2}}, talk.packet.Arrival)
+					f.setGrants(nil, nil, talk.packet.Arrival)
+					f.setGrants([]grant{{session: bob, member: 2, number: 2}}, nil, talk.packet.Arrival)
 				}
 				talk.packet.Arrival = talk.packet.Arrival.Add(test.every - 20*time.Millisecond)
 				talk.next(f)
@@ -255,7 +255,7 @@ func TestForwardDoesNotAllocate(t *testing.T) {
 	f := newForwarder()
 	listen(t, f, "ann", 2)
 	bob, _ := listen(t, f, "bob", 2)
-	f.setGrants([]grant{{bob, 2}}, time.Now())
+	f.setGrants([]grant{{session: bob, member: 2, number: 2}}, nil, time.Now())
 	k := newTalk(bob, 30)
 	k.next(f)
 	if n := testing.AllocsPerRun(100, func() { k.next(f) }); n != 0 {

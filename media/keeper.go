@@ -1,12 +1,10 @@
 package media
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +29,7 @@ type keeper struct {
 	transport *transport.Server
 	forwarder *forwarder
 	metrics   *metrics
+	trusts    func(key string) bool // see keyring
 
 	inbox   chan func()
 	quit    chan struct{} // closed by stop
@@ -51,9 +50,9 @@ type keeper struct {
 	beats      int
 }
 
-func newKeeper(log *slog.Logger, now func() time.Time, t *transport.Server, m *metrics) *keeper {
+func newKeeper(log *slog.Logger, now func() time.Time, t *transport.Server, m *metrics, trusts func(key string) bool) *keeper {
 	return &keeper{
-		log: log, now: now, transport: t, forwarder: newForwarder(), metrics: m,
+		log: log, now: now, transport: t, forwarder: newForwarder(), metrics: m, trusts: trusts,
 		inbox: make(chan func(), 64), quit: make(chan struct{}), stopped: make(chan struct{}), ended: make(chan struct{}),
 		sessions: map[string]*session{}, opening: map[*session]struct{}{}, members: map[uint32]*session{},
 		leaving: map[*session]struct{}{}, watchers: map[*watcher]struct{}{},
@@ -204,93 +203,6 @@ func (k *keeper) at(epoch uint64) error {
 		return &room.Error{Code: room.Moving, Detail: "the room has moved to another media pod; ask again"}
 	}
 	return nil
-}
-
-// do gives the room one command and makes everything follow.
-func (k *keeper) do(by room.Actor, c room.Command) error {
-	events, err := k.room.Do(k.now(), by, c)
-	if err == nil || len(events) > 0 {
-		k.follow(events)
-	}
-	return err
-}
-
-// follow makes forwarding, connections, watchers and clients follow the room: what
-// takes audio away first.
-func (k *keeper) follow(events []room.Event) {
-	now := time.Now()
-	grants := false
-	for _, e := range events {
-		switch e.Type {
-		case room.EventMember:
-			k.followMember(*e.Member, now)
-			grants = true
-		case room.EventLeft:
-			k.end(k.members[e.Member.ID], e.Reason, "you are no longer in this room", now)
-			grants = true
-		case room.EventMic:
-			grants = true
-		}
-	}
-	if grants {
-		k.forwarder.setGrants(k.grants(), now)
-	}
-	for s := range k.opening { // the room has no event for the end of one that was to replace another
-		if !k.room.Knows(s.id) {
-			k.end(s, room.Replaced, "this session has ended or was replaced", now)
-		}
-	}
-	k.pushWatchers(events)
-	k.publisher.add(events)
-	k.followPhase(now)
-	k.metrics.follow(k)
-}
-
-// followMember ties a member to the session that it is on now.
-func (k *keeper) followMember(m room.Member, now time.Time) {
-	s := k.sessions[m.Session]
-	if old := k.members[m.ID]; old != nil && old != s {
-		k.end(old, room.Replaced, "you joined again elsewhere", now)
-	}
-	if s == nil || s.out == nil {
-		return
-	}
-	delete(k.opening, s)
-	s.member, k.members[m.ID] = m.ID, s
-	if m.Status == room.Entered && !s.entered {
-		s.entered, s.stale = true, true
-		k.forwarder.enter(s, s.out, now)
-	}
-}
-
-// grants are the live grants of members that entered, oldest first.
-func (k *keeper) grants() []grant {
-	mics := slices.Clone(k.room.View().Mics)
-	slices.SortFunc(mics, func(a, b room.Mic) int { return cmp.Compare(a.Grant, b.Grant) })
-	var grants []grant
-	for _, m := range mics {
-		if s := k.members[m.Member]; s != nil && s.entered && m.Live() {
-			grants = append(grants, grant{s, m.Member})
-		}
-	}
-	return grants
-}
-
-// followPhase ends what a closed room, or an empty sealed one, no longer needs.
-func (k *keeper) followPhase(now time.Time) {
-	switch k.room.View().Phase {
-	case room.Closed:
-		for _, s := range k.sessions {
-			k.end(s, room.RoomClosed, "the room has ended", now)
-		}
-	case room.Sealed:
-		if len(k.sessions) > 0 {
-			return
-		}
-	default:
-		return
-	}
-	k.finish()
 }
 
 // finish makes Server.Run and the watches end. It may be called from anywhere.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -17,10 +18,17 @@ import (
 
 // keyring holds the public keys that the pod verifies with. Files of a mounted
 // ConfigMap are read when they change; the operator also pushes keys, for speed.
+//
+// A key of tokens that is taken away before its time is not trusted any more, and neither
+// is what it let in.
 type keyring struct {
 	dir                       string
+	now                       func() time.Time
 	tokens, operator, gateway keySet
 	callers                   [2]callerKeys
+	// distrust is told of such keys, after the last token of theirs was verified; it is set
+	// before anything changes.
+	distrust func(keys []string)
 }
 
 // callerKeys verify the callers of one name: a key speaks for its owner only.
@@ -36,7 +44,7 @@ type keySet struct {
 }
 
 func newKeyring(dir string, now func() time.Time) *keyring {
-	k := &keyring{dir: dir}
+	k := &keyring{dir: dir, now: now}
 	k.callers = [2]callerKeys{
 		{token.CallerOperator, token.NewVerifier(k.operator.current.Load, now)},
 		{token.CallerGateway, token.NewVerifier(k.gateway.current.Load, now)},
@@ -73,10 +81,46 @@ func (k *keyring) set(keys mediaapi.Keys) error {
 	}
 	for set, pushed := range map[*keySet]*token.PublicSet{&k.tokens: keys.Tokens, &k.operator: keys.Operator, &k.gateway: keys.Gateway} {
 		if pushed != nil {
-			set.current.Store(pushed)
+			k.use(set, pushed)
 		}
 	}
 	return nil
+}
+
+// use makes next the keys of a set.
+func (k *keyring) use(set *keySet, next *token.PublicSet) {
+	old := set.current.Swap(next)
+	if set != &k.tokens || old == nil {
+		return
+	}
+	var gone []string
+	for _, key := range old.Keys {
+		if !holds(next, key.ID) && !retired(key, k.now()) {
+			gone = append(gone, key.ID)
+		}
+	}
+	if len(gone) > 0 {
+		k.distrust(gone)
+	}
+}
+
+func holds(s *token.PublicSet, id string) bool {
+	return slices.ContainsFunc(s.Keys, func(key token.JWK) bool { return key.ID == id })
+}
+
+// retired says that a key's time is over, or nearly so by our clock: it goes as it should,
+// and whom it let in stays.
+func retired(key token.JWK, now time.Time) bool {
+	return key.Expires != 0 && now.Add(clockSkew).Unix() >= key.Expires
+}
+
+// clockSkew is how far the operator's clock may be ahead of ours.
+const clockSkew = time.Minute
+
+// trusts says whether a key signs tokens that open anything here.
+func (k *keyring) trusts(id string) bool {
+	current := k.tokens.current.Load()
+	return current != nil && holds(current, id)
 }
 
 // ready says whether there are keys to verify the operator and clients with.
@@ -87,28 +131,28 @@ func (k *keyring) ready() bool {
 // reload reads the files that changed. It is called by one goroutine.
 func (k *keyring) reload(log *slog.Logger) {
 	for name, set := range map[string]*keySet{mediaapi.TokensFile: &k.tokens, mediaapi.OperatorFile: &k.operator, mediaapi.GatewayFile: &k.gateway} {
-		if err := set.reload(filepath.Join(k.dir, name)); err != nil {
+		next, err := set.reload(filepath.Join(k.dir, name))
+		switch {
+		case err != nil:
 			log.Error("the keys stay as they were", "file", name, "error", err)
+		case next != nil:
+			k.use(set, next)
 		}
 	}
 }
 
-func (s *keySet) reload(path string) error {
+// reload reads the file; nil means that it has not changed.
+func (s *keySet) reload(path string) (*token.PublicSet, error) {
 	content, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil // not projected yet; readiness says so
+		return nil, nil // not projected yet; readiness says so
 	}
 	if err != nil {
-		return fmt.Errorf("reading keys: %w", err)
+		return nil, fmt.Errorf("reading keys: %w", err)
 	}
 	if bytes.Equal(content, s.read) {
-		return nil
+		return nil, nil
 	}
 	s.read = content // said once, however often it is read
-	parsed, err := token.ParsePublicSet(content)
-	if err != nil {
-		return err
-	}
-	s.current.Store(parsed)
-	return nil
+	return token.ParsePublicSet(content)
 }

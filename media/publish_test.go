@@ -21,7 +21,7 @@ import (
 
 func newTestKeeper(t *testing.T) *keeper {
 	t.Helper()
-	k := newKeeper(slog.Default(), time.Now, nil, newMetrics())
+	k := newKeeper(slog.Default(), time.Now, nil, newMetrics(), func(string) bool { return true })
 	k.open(mediaapi.PutRequest{ID: room.ID{UID: "r"}, Epoch: 1,
 		Spec: room.Spec{Owner: "ann", MaxMembers: 5000, MaxMics: 2, Access: room.Public, MicPolicy: room.Auto}})
 	return k

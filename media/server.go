@@ -68,7 +68,8 @@ func New(cfg Config) (*Server, error) {
 	if err := s.listen(cfg); err != nil {
 		return nil, err
 	}
-	s.keeper = newKeeper(cfg.Logger, cfg.Now, s.transport, s.metrics)
+	s.keeper = newKeeper(cfg.Logger, cfg.Now, s.transport, s.metrics, s.keyring.trusts)
+	s.keyring.distrust = s.keeper.distrust
 	s.metrics.registry.MustRegister(&packetCollector{s.keeper.forwarder, s.transport.Counters()})
 	a := &api{log: cfg.Logger, podUID: cfg.PodUID, keeper: s.keeper, keyring: s.keyring, metrics: s.metrics,
 		tokens: token.NewVerifier(s.keyring.tokens.current.Load, cfg.Now)}

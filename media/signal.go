@@ -113,6 +113,9 @@ func (k *keeper) openSession(epoch uint64, t token.Room, offer *transport.Offer)
 	if err := k.at(epoch); err != nil {
 		return nil, err
 	}
+	if err := k.trust(t.Key); err != nil {
+		return nil, err
+	}
 	if err := k.do(room.Control, room.Open{Session: t.Session, Key: t.Key}); err != nil {
 		return nil, err
 	}
@@ -126,6 +129,15 @@ func (k *keeper) openSession(epoch uint64, t token.Room, offer *transport.Offer)
 	k.sessions[s.id], k.opening[s] = s, struct{}{}
 	k.metrics.follow(k)
 	return &mediaapi.SignalAnswer{Session: s.id, ETag: s.etag(), Answer: string(answer)}, nil
+}
+
+// trust refuses a key that was taken away after it verified what it signed: on the keeper's
+// goroutine, where that either ends what the key let in or is known here.
+func (k *keeper) trust(key string) error {
+	if k.trusts(key) {
+		return nil
+	}
+	return &room.Error{Code: mediaapi.TokenUnknownKey, Detail: "what let you in was signed by a key that is not trusted any more"}
 }
 
 func (k *keeper) restartSession(epoch uint64, id, ifMatch string, offer *transport.Offer) (*mediaapi.SignalAnswer, error) {
@@ -154,6 +166,11 @@ func (k *keeper) restartSession(epoch uint64, id, ifMatch string, offer *transpo
 func (k *keeper) reserve(r mediaapi.ReserveRequest) (*mediaapi.Reservation, error) {
 	if err := k.at(r.Epoch); err != nil {
 		return nil, err
+	}
+	if r.Key != "" {
+		if err := k.trust(r.Key); err != nil {
+			return nil, err
+		}
 	}
 	if err := k.do(room.Control, r.Reserve); err != nil {
 		return nil, err

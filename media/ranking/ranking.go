@@ -10,6 +10,9 @@
 // counts as usual speech: shouting, or claiming to, holds no place that talking
 // would not.
 //
+// A talker with priority ranks before all others from its first word on, and for a moment
+// after its last one. While it is silent it holds no place that it would not hold anyway.
+//
 // The package has no clock and no goroutine. A Ranking belongs to one context.
 package ranking
 
@@ -28,13 +31,21 @@ const (
 
 	attack  = 60 * time.Millisecond // loudness follows speech that begins this quickly,
 	release = time.Second           // and fades this slowly when it pauses
+
+	word   = 10          // loudness from which on a talker with priority speaks
+	pause  = time.Second // it may make and still be speaking
+	before = 100         // is added to its loudness then: more than anybody has
 )
 
 // Talker is a place in a Ranking.
 type Talker struct {
+	// Priority may be changed between calls of the Ranking's methods.
+	Priority bool
+
 	at       int // index in the order
 	loudness float64
 	heard    time.Time // zero: never
+	spoke    time.Time // its last word; zero: none
 }
 
 // Ranking is the order of a room's talkers. The zero value is empty and ready.
@@ -64,11 +75,15 @@ func (r *Ranking) Order() []*Talker { return r.order }
 // Heard takes note of a packet of t at now, with its level if it has one. It
 // reports whether the order changed.
 func (r *Ranking) Heard(t *Talker, level uint8, hasLevel bool, now time.Time) bool {
-	t.follow(loudnessOf(level, hasLevel), now)
-	moved := false
+	loudness := loudnessOf(level, hasLevel)
+	if loudness >= word {
+		t.spoke = now
+	}
+	t.follow(loudness, now)
+	moved, strength := false, t.strength(now)
 	for ; t.at > 0; moved = true {
 		above := r.order[t.at-1]
-		if t.loudness <= above.fading(now)+margin {
+		if strength <= above.strength(now)+margin {
 			break
 		}
 		r.order[t.at-1], r.order[t.at] = t, above
@@ -97,6 +112,14 @@ func (t *Talker) follow(loudness float64, now time.Time) {
 	elapsed := max(now.Sub(t.heard), 0)
 	t.loudness += (loudness - t.loudness) * (1 - math.Exp(-float64(elapsed)/float64(pace)))
 	t.heard = now
+}
+
+// strength is what talkers are ordered by.
+func (t *Talker) strength(now time.Time) float64 {
+	if t.Priority && !t.spoke.IsZero() && now.Sub(t.spoke) < pause {
+		return t.fading(now) + before
+	}
+	return t.fading(now)
 }
 
 // fading is the loudness of a talker that may have sent nothing since it was heard.
