@@ -50,6 +50,24 @@ func (p *pod) join(subject string, o transporttest.Options) *peer {
 	return c
 }
 
+// joinUnder is join with a token of another signer, which the pod is told of.
+func (p *pod) joinUnder(s *signer, subject string, o transporttest.Options) *peer {
+	p.t.Helper()
+	p.push(p.tokens, s)
+	ours := p.tokens
+	p.tokens = s
+	defer func() { p.tokens = ours }()
+	return p.join(subject, o)
+}
+
+// push makes the keys of these signers the ones that room tokens are verified with.
+func (p *pod) push(signers ...*signer) {
+	p.t.Helper()
+	if err := p.operator.PushKeys(p.t.Context(), mediaapi.Keys{Tokens: union(signers...)}); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 // message is the union of the server's messages.
 type message struct {
 	Type    string       `json:"type"`

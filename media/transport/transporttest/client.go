@@ -33,6 +33,8 @@ type Options struct {
 	NACK    bool                       // offer NACK for Opus
 	TCP     bool                       // ICE-TCP only
 	Profile dtls.SRTPProtectionProfile // 0: pion's preference
+	Tap     func(datagram []byte)      // is shown what arrives at the socket, before anything else is; it keeps nothing
+	Deaf    bool                       // goes on although the server says that the connection has ended
 }
 
 // Client is one PeerConnection. Packets and messages that arrive are queued.
@@ -97,6 +99,10 @@ func newAPI(t testing.TB, o Options) *webrtc.API {
 	if o.TCP {
 		settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeTCP4})
 	}
+	if o.Tap != nil {
+		tap(t, &settings, o.Tap)
+	}
+	settings.DisableCloseByDTLS(o.Deaf)
 	if o.Profile != 0 {
 		settings.SetSRTPProtectionProfiles(o.Profile)
 	}
