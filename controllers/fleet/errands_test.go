@@ -50,6 +50,19 @@ func event(seq uint64, kind room.EventType, m room.Member) mediaapi.Frame {
 	return mediaapi.Frame{Event: &room.Event{Epoch: 1, Seq: seq, Type: kind, Member: &m}}
 }
 
+// queued waits until the errands so far wait for their time: until one that was added
+// later has come out.
+func queued(t *testing.T, f *Fleet, clk *testclock.FakeClock) {
+	t.Helper()
+	f.errands.AddAfter(errand{session: "the last one"}, time.Nanosecond)
+	clk.Step(time.Nanosecond)
+	e, _ := f.errands.Get()
+	if e.session != "the last one" {
+		t.Fatalf("%+v came first", e)
+	}
+	f.errands.Done(e)
+}
+
 // next runs the errand that is due.
 func next(t *testing.T, f *Fleet) (done bool) {
 	t.Helper()
@@ -126,6 +139,7 @@ func TestDeparturesAreRepairedTogether(t *testing.T) {
 	f, n, clk := followed(t, clerk)
 	take(t, n, mediaapi.Frame{Snapshot: &room.State{Epoch: 1, Seq: 1, Members: []room.Member{member(1, room.Entered), member(2, room.Entered)}}},
 		event(2, room.EventLeft, member(1, room.Entered)), event(3, room.EventLeft, member(2, room.Entered)))
+	queued(t, f, clk)
 	clk.Step(repairAfter)
 	next(t, f)
 	if diff := cmp.Diff([]string{"repair"}, clerk.asked); diff != "" || f.errands.Len() != 0 {
@@ -141,12 +155,20 @@ func TestReplicaFollowsItsEvents(t *testing.T) {
 	if len(before.State.Members) != 1 || len(f.Replica("uid").State.Members) != 0 {
 		t.Errorf("given out %+v, now %+v: what was given out must not change", before.State, f.Replica("uid").State)
 	}
-	take(t, n, mediaapi.Frame{Snapshot: &room.State{Epoch: 1, Seq: 2}}) // an answer that the watch has overtaken
-	if seq := f.Replica("uid").State.Seq; seq != 6 {
-		t.Errorf("the replica went back to %d", seq)
+	n.learn(&room.State{Epoch: 1, Seq: 2}) // an answer that the watch has overtaken
+	if seq := f.Replica("uid").State.Seq; seq != 6 || n.seen() != 6 {
+		t.Errorf("the replica went back to %d, the watch goes on after %d", seq, n.seen())
 	}
-	if err := n.take(event(9, room.EventMember, member(2, room.Entered))); !errors.Is(err, errGap) {
-		t.Errorf("an event after a gap: %v, want the watch to start anew", err)
+	n.learn(&room.State{Epoch: 1, Seq: 8, Members: []room.Member{member(4, room.Entered)}}) // one that has overtaken the watch
+	if n.seen() != 6 {
+		t.Errorf("the watch goes on after %d: it has not brought that yet", n.seen())
+	}
+	take(t, n, event(7, room.EventMember, member(3, room.Entered)), event(8, room.EventLeft, member(3, room.Entered)))
+	if s := f.Replica("uid").State; s.Seq != 8 || len(s.Members) != 1 || s.Members[0].ID != 4 || n.seen() != 8 {
+		t.Errorf("what was held already was applied again: %+v; the watch goes on after %d", s, n.seen())
+	}
+	if err := n.take(event(10, room.EventMember, member(2, room.Entered))); !errors.Is(err, errGap) || n.seen() != 0 {
+		t.Errorf("an event after a gap: %v, want the watch to start anew; it goes on after %d", err, n.seen())
 	}
 }
 

@@ -18,10 +18,6 @@ import (
 )
 
 const (
-	// renewEvery leaves room for two lost renewals within mediaapi.Lease.
-	renewEvery = 3 * time.Second
-	// renewTimeout keeps one pod that hangs from delaying its next renewal.
-	renewTimeout = 2 * time.Second
 	// retryEvery is how soon a lost pod is called again.
 	retryEvery = 250 * time.Millisecond
 	// lostAfter is how long a pod that does not answer is waited for. The watch itself
@@ -130,7 +126,7 @@ func (f *Fleet) Source() source.Source {
 // just returned it, nil if it has not.
 func (f *Fleet) Follow(c Claim, state *room.State) {
 	if known := f.adopt(c, state); known != nil && state != nil {
-		_ = known.take(mediaapi.Frame{Snapshot: state}) // a snapshot never fails
+		known.learn(state)
 	}
 }
 
@@ -152,7 +148,8 @@ func (f *Fleet) adopt(c Claim, state *room.State) *follower {
 	}
 	f.begin()
 	ctx, cancel := context.WithCancel(context.Background()) // until the fleet stops
-	n := &follower{fleet: f, cancel: cancel, claim: c, pod: f.dialer.Pod(c.Endpoint, c.PodUID), state: state, lostAt: f.clock.Now()}
+	n := &follower{fleet: f, cancel: cancel, claim: c, pod: f.dialer.Pod(c.Endpoint, c.PodUID), urgent: make(chan struct{}, 1),
+		state: state, lostAt: f.clock.Now()}
 	if uid, ok := f.uids[c.Room]; ok && uid != c.RoomUID {
 		f.forget(c.Room) // an earlier room of this name
 	}

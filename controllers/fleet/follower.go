@@ -23,10 +23,12 @@ type follower struct {
 	cancel context.CancelFunc
 	pod    *mediaapi.Client
 
-	released atomic.Bool // see Fleet.ReleaseHeld
-	resting  bool        // see Fleet.Rest; guarded by Fleet.mu
+	released atomic.Bool   // see Fleet.ReleaseHeld
+	resting  bool          // see Fleet.Rest; guarded by Fleet.mu
+	urgent   chan struct{} // of capacity 1: the pod is to hear at once what is held
 
 	mu      sync.Mutex
+	watched uint64 // the last event that the watch brought; 0: none yet
 	state   *room.State
 	shared  *room.State // a copy of state that was given out; nil when state has changed
 	live    bool
@@ -50,7 +52,7 @@ func (n *follower) replica() Replica {
 func (n *follower) watch(ctx context.Context) {
 	defer n.rest()
 	for ctx.Err() == nil {
-		err := n.pod.Watch(ctx, n.claim.Epoch, 0, n.take)
+		err := n.pod.Watch(ctx, n.claim.Epoch, n.seen(), n.take)
 		if ctx.Err() != nil {
 			return
 		}
@@ -69,14 +71,26 @@ func (n *follower) rest() {
 	n.live, n.lostAt = false, n.fleet.clock.Now()
 }
 
-// take applies one frame of the watch and wakes the controller. The frame is the
+// seen is the event after which the watch goes on.
+func (n *follower) seen() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.watched
+}
+
+// take is given every frame of the watch, in order: it brings the replica up to it,
+// acknowledges what must not be lost, and wakes the controller. The frame is the
 // follower's to keep.
 func (n *follower) take(f mediaapi.Frame) error {
-	urgent, err := n.apply(f)
-	switch {
-	case err != nil:
+	news, err := n.apply(f)
+	if err != nil {
 		return err
-	case urgent:
+	}
+	if momentous(f) {
+		n.acknowledge()
+	}
+	switch {
+	case news:
 		n.fleet.wake(n.claim.Room, 0)
 	case f.Snapshot != nil || f.Event != nil:
 		n.fleet.wake(n.claim.Room, summaryEvery)
@@ -84,38 +98,61 @@ func (n *follower) take(f mediaapi.Frame) error {
 	return nil
 }
 
-// apply brings the replica up to a frame. It is urgent if the pod was found again or
-// the room's phase changed.
-func (n *follower) apply(f mediaapi.Frame) (urgent bool, err error) {
+// apply brings the replica up to a frame. It is news if the pod was found again or the
+// room's phase changed.
+func (n *follower) apply(f mediaapi.Frame) (news bool, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	urgent = !n.live
-	if f.Snapshot != nil || f.Event != nil {
-		n.shared = nil
-	}
-	n.live, n.refused = true, false
-	switch {
+	news = !n.live
+	switch e := f.Event; {
 	case f.Snapshot != nil:
-		urgent = n.replace(f.Snapshot) || urgent
-	case f.Event != nil:
-		urgent = urgent || f.Event.Room != nil
-		if n.state == nil || !n.state.Apply(*f.Event) {
+		news = n.replace(f.Snapshot) || news
+		n.watched = f.Snapshot.Seq
+	case e != nil:
+		news = news || e.Room != nil
+		if !n.follows(*e) {
+			n.watched = 0 // a snapshot mends it
 			return false, errGap
 		}
+		n.watched = e.Seq
 	}
+	n.live, n.refused = true, false
 	n.fleet.errandsOf(n.claim.RoomUID, n.state, f)
-	return urgent, nil
+	return news, nil
 }
 
-// replace takes a snapshot, unless it is the answer to a call that the watch has
-// overtaken, and says whether the phase changed. Call it with the lock held.
+// follows brings the replica up to an event, unless the answer to a call did so already.
+// It is false if one is missing between them. Call it with the lock held.
+func (n *follower) follows(e room.Event) bool {
+	switch {
+	case n.state == nil:
+		return false
+	case e.Epoch == n.state.Epoch && e.Seq <= n.state.Seq:
+		return true
+	}
+	n.shared = nil
+	return n.state.Apply(e)
+}
+
+// replace takes a state of the whole room, unless the replica is ahead of it, and says
+// whether the phase changed. Call it with the lock held.
 func (n *follower) replace(s *room.State) bool {
 	old := n.state
 	if old != nil && old.Epoch == s.Epoch && old.Seq > s.Seq {
 		return false
 	}
-	n.state = s
+	n.state, n.shared = s, nil
 	return old == nil || old.Phase != s.Phase
+}
+
+// learn takes the answer to a call, which may have overtaken the watch.
+func (n *follower) learn(s *room.State) {
+	n.mu.Lock()
+	news := n.replace(s)
+	n.mu.Unlock()
+	if news {
+		n.fleet.wake(n.claim.Room, 0)
+	}
 }
 
 // lose notes that the watch broke.
@@ -137,25 +174,3 @@ func (n *follower) lose(err error) {
 	n.fleet.wake(n.claim.Room, lostAfter)
 }
 
-// renew keeps strangers welcome while this claim stands. Only the leader changes
-// epochs, so for as long as it leads, what it follows is the room's epoch.
-func (n *follower) renew(ctx context.Context) {
-	ticker := n.fleet.clock.NewTicker(renewEvery)
-	defer ticker.Stop()
-	for {
-		if err := n.renewOnce(ctx); err != nil && ctx.Err() == nil {
-			n.fleet.log.V(1).Info("admission lease not renewed", "room", n.claim.Room, "epoch", n.claim.Epoch, "reason", err.Error())
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C():
-		}
-	}
-}
-
-func (n *follower) renewOnce(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
-	defer cancel()
-	return n.pod.Renew(ctx, n.claim.Epoch, 0)
-}
