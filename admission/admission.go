@@ -84,6 +84,9 @@ type Request struct {
 	// was let into this room before; empty: it did not. Then only a place that the pod still
 	// keeps for it is given, and chat is not asked: it came past chat the first time.
 	Resumes string
+	// ResumesMember is the member that the session was of; 0: not known. Another membership
+	// of the subject is not resumed: it was thrown out, or left, in between.
+	ResumesMember uint32
 }
 
 // Grant is a place, and the token that opens it once.
@@ -136,7 +139,7 @@ func New(minter *token.Minter, options ...Option) *Desk {
 // Whoever has a place already keeps it, however full the room is. Errors are *Error.
 func (d *Desk) Join(ctx context.Context, r Room, req Request) (Grant, error) {
 	if req.Resumes != "" {
-		if err := d.mayResume(ctx, r, req.Subject); err != nil {
+		if err := d.mayResume(ctx, r, req); err != nil {
 			return Grant{}, err
 		}
 	} else if err := d.Count(ctx, r); err != nil {
@@ -194,9 +197,10 @@ func (d *Desk) compare(ctx context.Context, r Room) error {
 	return err
 }
 
-func (d *Desk) mayResume(ctx context.Context, r Room, subject string) error {
-	_, err := r.Pod.Subject(ctx, r.Epoch, subject)
-	if errors.Is(err, &room.Error{Code: room.UnknownMember}) {
+func (d *Desk) mayResume(ctx context.Context, r Room, req Request) error {
+	info, err := r.Pod.Subject(ctx, r.Epoch, req.Subject)
+	another := err == nil && req.ResumesMember != 0 && req.ResumesMember != info.Member.ID
+	if another || errors.Is(err, &room.Error{Code: room.UnknownMember}) {
 		return &Error{Code: room.UnknownMember, Detail: "the room keeps no place for you; join again"}
 	}
 	if err != nil {
@@ -220,7 +224,7 @@ func (d *Desk) grant(r Room, session, subject string, taken mediaapi.Reservation
 		expires = taken.ExpiresAt
 	}
 	m := taken.Member
-	signed, err := d.minter.Room(token.Room{RoomUID: r.ID.UID, Epoch: r.Epoch, Subject: subject, Session: session,
+	signed, err := d.minter.Room(token.Room{RoomUID: r.ID.UID, Epoch: r.Epoch, Subject: subject, Session: session, Member: m.ID,
 		Group: r.ID.GroupID, Role: string(m.Role), Name: m.Name, ExpiresAt: expires})
 	if err != nil {
 		return Grant{}, &Error{Code: mediaapi.Internal, Detail: "no token can be signed now", Retryable: true, cause: err}

@@ -76,6 +76,7 @@ func TestJoinRefusals(t *testing.T) {
 		{"chat not configured", func(w *world) { w.room.Chat = nil }, admission.Request{Subject: owner}, admission.ChatUnavailable, true},
 		{"group dissolved", func(w *world) { _ = w.chat.DeleteGroup(w.t.Context(), w.room.ID.GroupID) }, admission.Request{Subject: owner}, admission.GroupGone, false},
 		{"resumes without a place", func(w *world) { w.enter(owner) }, admission.Request{Subject: "key:shop:bob", Resumes: "before"}, room.UnknownMember, false},
+		{"resumes a membership that is over", func(w *world) { w.enter(owner); w.enter("key:shop:bob") }, admission.Request{Subject: "key:shop:bob", Resumes: "before", ResumesMember: 1}, room.UnknownMember, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, 2)

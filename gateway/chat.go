@@ -38,28 +38,21 @@ type newMessage struct {
 	Text string `json:"text"`
 }
 
-// member returns the member whose session it is, if it has entered: from the
-// replica that event streams keep, else from the pod.
-func (g *Gateway) member(ctx context.Context, p place, session string) (room.Member, error) {
-	if m, ok := g.streams.member(p, session); ok && visible(m) {
-		return m, nil
-	}
-	state, err := p.pod.Get(ctx, p.Epoch)
+// member returns the member whose session it is, if it has entered. The pod says so, not a
+// copy of its state: who was thrown out a moment ago reads and says nothing more.
+func (g *Gateway) member(ctx context.Context, p place, session string) (*mediaapi.SessionInfo, error) {
+	info, err := p.pod.Session(ctx, p.Epoch, session)
 	if err != nil {
-		return room.Member{}, admission.FromPod("reading the room", err)
+		return nil, admission.FromPod("looking for a session", err)
 	}
-	return entered(state, session)
+	return info, enteredAs(info.Member)
 }
 
-func entered(state *room.State, session string) (room.Member, error) {
-	m, ok := state.Session(session)
-	switch {
-	case !ok:
-		return m, refuse(http.StatusNotFound, room.UnknownSession, "this session has ended or was replaced")
-	case !visible(m):
-		return m, refuse(http.StatusConflict, room.NotEntered, "you have not entered the room")
+func enteredAs(m room.Member) error {
+	if !visible(m) {
+		return refuse(http.StatusConflict, room.NotEntered, "you have not entered the room")
 	}
-	return m, nil
+	return nil
 }
 
 func visible(m room.Member) bool { return m.Status == room.Entered || m.Status == room.Away }
@@ -70,14 +63,14 @@ func (g *Gateway) chatter(r *http.Request) (place, room.Member, error) {
 	if err != nil {
 		return place{}, room.Member{}, err
 	}
-	m, err := g.member(r.Context(), p, t.Session)
+	info, err := g.member(r.Context(), p, t.Session)
 	if err != nil {
 		return place{}, room.Member{}, err
 	}
 	if p.Chat == nil {
 		return place{}, room.Member{}, chat.ErrUnavailable
 	}
-	return p, m, nil
+	return p, info.Member, nil
 }
 
 func (g *Gateway) history(w http.ResponseWriter, r *http.Request) error {
@@ -121,6 +114,9 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request) error {
 	p, m, err := g.chatter(r)
 	if err != nil {
 		return err
+	}
+	if m.ChatMuted {
+		return refuse(http.StatusForbidden, codeChatMuted, "a moderator has muted you in the chat")
 	}
 	if !g.postRate.allow(p.ID.UID + "/" + m.Subject) {
 		return g.postRate.refusal()

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"voiceroom.dev/voiceroom/admission"
 	"voiceroom.dev/voiceroom/chat"
 )
 
@@ -81,14 +80,11 @@ func (g *Gateway) events(w http.ResponseWriter, r *http.Request) error {
 
 // verify lets only a session stream that has entered, as of now.
 func (g *Gateway) verify(ctx context.Context, p place, l *listener) error {
-	state, err := p.pod.Get(ctx, p.Epoch)
+	info, err := g.member(ctx, p, l.session)
 	if err != nil {
-		return admission.FromPod("reading the room", err)
-	}
-	if _, err := entered(state, l.session); err != nil {
 		return err
 	}
-	l.follower.trust(l, state)
+	l.follower.trust(l, info.Seq)
 	// The room may have moved between our looking it up and our listening for it.
 	now, err := g.located(ctx, p.ID.Namespace, p.ID.Name)
 	if err != nil {

@@ -17,6 +17,9 @@ const (
 	retryMost  = 4 * time.Second
 	// baseTimeout is how long streams wait to learn where a group's messages are.
 	baseTimeout = 3 * time.Second
+	// blindMost is how long streams go on while the room's pod cannot be heard: a new pod
+	// takes less, and somebody may have been thrown out since.
+	blindMost = 15 * time.Second
 )
 
 var errGap = errors.New("an event of the watch is missing")
@@ -119,22 +122,13 @@ func (f *follower) broadcast(e event) {
 	}
 }
 
-// trust notes a state in which the stream's session had entered. A replica that is
-// older says nothing about it.
-func (f *follower) trust(l *listener, s *room.State) {
+// trust notes the version of the room at which the stream's session had entered. A replica
+// that is older says nothing about it.
+func (f *follower) trust(l *listener, seq uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l.seq = s.Seq
+	l.seq = seq
 	f.endIfGone(l)
-}
-
-func (f *follower) member(epoch uint64, session string) (room.Member, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.state == nil || f.state.Epoch != epoch {
-		return room.Member{}, false
-	}
-	return f.state.Session(session)
 }
 
 // endIfGone ends the stream of a session that the replica no longer knows. f.mu is held.
@@ -147,19 +141,22 @@ func (f *follower) endIfGone(l *listener) {
 	}
 }
 
-// followPod keeps the replica.
+// followPod keeps the replica. Streams end when nobody can say for long who is in the room.
 func (f *follower) followPod(ctx context.Context) {
-	wait := retryFirst
+	wait, heard := retryFirst, f.g.now()
 	for ctx.Err() == nil {
 		p, err := f.g.located(ctx, f.namespace, f.name)
 		if err == nil && p.ID.UID == f.uid {
 			// However the watch ends, the room's resource says where to look next.
 			_ = p.pod.Watch(ctx, p.Epoch, 0, func(frame mediaapi.Frame) error {
-				wait = retryFirst
+				wait, heard = retryFirst, f.g.now()
 				return f.take(frame)
 			})
 		} else if gone(err) {
 			f.endAll(eventOf("closed", 0, struct{}{}))
+		}
+		if f.g.now().Sub(heard) > blindMost {
+			f.endAll()
 		}
 		wait = pause(ctx, wait)
 	}
@@ -193,7 +190,9 @@ func (f *follower) take(frame mediaapi.Frame) error {
 	case frame.Snapshot != nil:
 		f.state = frame.Snapshot
 		for _, l := range f.listeners {
-			f.endIfGone(l)
+			if f.state.Phase != room.Closed { // else it is told so
+				f.endIfGone(l)
+			}
 		}
 	case frame.Event != nil:
 		if f.state == nil || !f.state.Apply(*frame.Event) {
@@ -221,7 +220,7 @@ func (f *follower) endOthers(m room.Member, left bool) {
 		}
 		return
 	}
-	if m.Status != room.Entered {
+	if m.Status != room.Entered && m.Session != "" { // one whose key was revoked has none
 		return
 	}
 	for _, l := range f.listeners {

@@ -91,6 +91,8 @@ const (
 	addressesKept = 10_000
 	// Messages that one session may post, per second over time and at once.
 	postsPerSecond, postsBurst = 2, 10
+	// Commands that it may give, as over the data channel.
+	commandsPerSecond, commandsBurst = 20, 40
 )
 
 // Gateway serves the HTTP API. Safe for concurrent use.
@@ -104,10 +106,10 @@ type Gateway struct {
 	minter  *token.Minter
 	tickets *token.Verifier
 
-	wakes, thaws         *flight.Group[struct{}]
-	guestLimit, postRate *limiter
-	streams              *streams
-	handler              http.Handler
+	wakes, thaws                      *flight.Group[struct{}]
+	guestLimit, postRate, commandRate *limiter
+	streams                           *streams
+	handler                           http.Handler
 }
 
 // New makes a Gateway.
@@ -126,6 +128,7 @@ func New(cfg Config) (*Gateway, error) {
 	g.thaws = flight.New[struct{}](thawEvery, clusterTimeout, g.now)
 	g.guestLimit = newLimiter(cfg.Guests.PerSecond, cfg.Guests.Burst, addressesKept, g.now)
 	g.postRate = newLimiter(postsPerSecond, postsBurst, addressesKept, g.now)
+	g.commandRate = newLimiter(commandsPerSecond, commandsBurst, addressesKept, g.now)
 	g.streams = newStreams(g)
 	routes := g.routes()
 	if cfg.Web != nil {
@@ -152,7 +155,7 @@ const (
 // routes are the API. docs/openapi.yaml has the same ones.
 func (g *Gateway) routes() []route {
 	jsonBody := []string{typeJSON}
-	return []route{
+	return append(g.commandRoutes(), []route{
 		{method: "GET", path: "/.well-known/jwks.json", handle: g.jwks},
 
 		{method: "POST", path: "/v1/guests", maxBody: maxJSON, types: jsonBody, handle: g.createGuest},
@@ -161,6 +164,9 @@ func (g *Gateway) routes() []route {
 		{method: "GET", path: "/v1/rooms/{namespace}/{room}", handle: g.getRoom},
 		{method: "DELETE", path: "/v1/rooms/{namespace}/{room}", handle: g.deleteRoom},
 		{method: "POST", path: "/v1/rooms/{namespace}/{room}/invites", maxBody: maxJSON, types: jsonBody, handle: g.createInvite},
+		{method: "DELETE", path: "/v1/rooms/{namespace}/{room}/invites", handle: g.resetInvites},
+		{method: "GET", path: "/v1/rooms/{namespace}/{room}/state", handle: g.getState},
+		{method: "GET", path: "/v1/rooms/{namespace}/{room}/removed", handle: g.getRemoved},
 
 		{method: "POST", path: "/v1/rooms/{namespace}/{room}/join", maxBody: maxJSON, types: jsonBody, handle: g.join},
 		{method: "POST", path: "/v1/groups/{group}/join", maxBody: maxJSON, types: jsonBody, handle: g.joinGroup},
@@ -174,7 +180,7 @@ func (g *Gateway) routes() []route {
 		{method: "POST", path: "/rtc/{namespace}/{room}", maxBody: maxOffer, types: []string{typeSDP}, handle: g.offer},
 		{method: "PATCH", path: "/rtc/{namespace}/{room}/{epoch}/{session}", maxBody: maxOffer, types: []string{typeSDP, typeTrickle}, handle: g.restart},
 		{method: "DELETE", path: "/rtc/{namespace}/{room}/{epoch}/{session}", handle: g.hangup},
-	}
+	}...)
 }
 
 // jwks publishes the keys that tickets and room tokens can be verified with.

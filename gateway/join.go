@@ -129,34 +129,41 @@ func (g *Gateway) request(r *http.Request, who caller, vr *v1alpha1.VoiceRoom, a
 		if who.session.RoomUID != string(vr.UID) {
 			return req, tokenRefusal(token.ErrAudience)
 		}
-		req.Resumes, req.Role = who.session.Session, lower(req.Role, room.Role(who.session.Role))
-	case who.ticket != nil && who.ticket.Purpose != token.PurposeGuest:
-		if err := invited(&req, *who.ticket, vr); err != nil {
+		req.Resumes, req.ResumesMember, req.Key = who.session.Session, who.session.Member, who.session.Key
+		req.Role = lower(req.Role, room.Role(who.session.Role))
+	case who.ticket != nil:
+		if err := forThisRoom(who, vr); err != nil {
 			return req, err
+		}
+		req.Key = who.ticket.Key
+		if who.ticket.Purpose != token.PurposeGuest { // it was made for this subject and this room
+			req.InvitedAt, req.Role = who.ticket.IssuedAt, lower(req.Role, room.Role(who.ticket.Role))
 		}
 	}
 	if asked.Invite == "" {
 		return req, nil
 	}
-	invite, err := g.tickets.Ticket(asked.Invite)
-	if err != nil {
-		return req, tokenRefusal(err)
-	}
-	if invite.Purpose != token.PurposeInvite {
-		return req, refuse(http.StatusBadRequest, mediaapi.BadRequest, "what was sent as an invite is none")
-	}
-	return req, invited(&req, invite, vr)
+	return req, g.invited(&req, asked.Invite, vr)
 }
 
-// invited notes that a ticket or an invite asks the request's subject in.
-func invited(req *admission.Request, t token.Ticket, vr *v1alpha1.VoiceRoom) error {
-	if t.RoomUID != string(vr.UID) {
+// invited notes that a link asks the request's subject in. One that was made for anybody
+// adds nothing to a ticket, which was made for the subject.
+func (g *Gateway) invited(req *admission.Request, invite string, vr *v1alpha1.VoiceRoom) error {
+	t, err := g.tickets.Ticket(invite)
+	switch {
+	case err != nil:
+		return tokenRefusal(err)
+	case t.Purpose != token.PurposeInvite:
+		return refuse(http.StatusBadRequest, mediaapi.BadRequest, "what was sent as an invite is none")
+	case t.RoomUID != string(vr.UID):
 		return tokenRefusal(token.ErrAudience)
+	case t.For != "" && t.For != req.Subject:
+		return refuse(http.StatusForbidden, codeInviteOther, "this invitation is for somebody else")
+	case !req.InvitedAt.IsZero() && (t.For == "" || !t.IssuedAt.After(req.InvitedAt)):
+		return nil
 	}
-	if t.IssuedAt.After(req.InvitedAt) {
-		req.InvitedAt = t.IssuedAt
-	}
-	req.Role = lower(req.Role, room.Role(t.Role))
+	req.InvitedAt, req.Role = t.IssuedAt, lower(req.Role, room.Role(t.Role))
+	req.Invite = &room.Invite{ID: t.ID, Uses: t.Uses, Until: t.ExpiresAt, Named: t.For != ""}
 	return nil
 }
 
@@ -177,14 +184,21 @@ func lower(asked, offered room.Role) room.Role {
 // mayWake keeps those from waking a room whom it would not let in by what its
 // resource says; the pod decides once there is one.
 func mayWake(vr *v1alpha1.VoiceRoom, req admission.Request) error {
-	trusted := req.Subject == vr.Spec.Owner || slices.Contains(vr.Spec.Moderators, req.Subject)
+	s := remembered(vr)
+	rec, since := s.Record(req.Subject), s.Settings.InvitesSince
+	trusted := moderates(s, req.Subject)
+	link := req.Invite != nil && !req.Invite.Named
 	switch {
-	case slices.Contains(vr.Spec.Banned, req.Subject), slices.Contains(vr.Status.Banned, req.Subject):
+	case rec.Banned:
 		return refuse(http.StatusForbidden, room.IsBanned, "you are banned from this room")
-	case vr.Spec.Access == v1alpha1.AccessLocked && !trusted:
+	case rec.Kicked != nil && (link || !req.InvitedAt.After(*rec.Kicked)):
+		return refuse(http.StatusForbidden, room.IsKicked, "you were removed from this room; a moderator must let you in again")
+	case s.Settings.Access == room.Locked && !trusted:
 		return refuse(http.StatusForbidden, room.RoomLocked, "the room is locked")
-	case vr.Spec.Access == v1alpha1.AccessInviteOnly && !trusted && req.InvitedAt.IsZero():
+	case s.Settings.Access == room.InviteOnly && !trusted && req.InvitedAt.IsZero():
 		return refuse(http.StatusForbidden, room.InviteRequired, "this room needs an invitation")
+	case req.Invite != nil && since != nil && !req.InvitedAt.After(*since):
+		return refuse(http.StatusForbidden, room.InviteVoid, "this invitation is not valid any more; ask for a new one")
 	}
 	return nil
 }

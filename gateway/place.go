@@ -33,6 +33,7 @@ func GroupIDOf(o client.Object) []string {
 // Pod is a media pod's control API, as the gateway uses it; *mediaapi.Client has it.
 type Pod interface {
 	admission.Pod
+	CommandDurably(ctx context.Context, epoch uint64, as string, c room.Command) (*mediaapi.CommandResult, error)
 	Renew(ctx context.Context, epoch, seq uint64) error
 	Signal(ctx context.Context, r mediaapi.SignalRequest) (*mediaapi.SignalAnswer, error)
 	Restart(ctx context.Context, session string, r mediaapi.SignalRequest) (*mediaapi.SignalAnswer, error)

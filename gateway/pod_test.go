@@ -39,7 +39,9 @@ func (w *world) claim(epoch uint64, seed *room.State) {
 		ID:    room.ID{UID: string(w.vr.UID), Namespace: w.vr.Namespace, Name: w.vr.Name, GroupID: w.group.ID},
 		Epoch: epoch, Seed: seed,
 		Spec: room.Spec{Generation: w.vr.Generation, Owner: s.Owner, MaxMembers: int(s.MaxMembers), MaxMics: int(s.MaxMics),
-			Access: room.Access(s.Access), MicPolicy: room.MicPolicy(s.MicPolicy), Moderators: s.Moderators, Banned: s.Banned},
+			Access: room.Access(s.Access), MicPolicy: room.MicPolicy(s.MicPolicy), Moderators: s.Moderators, Banned: s.Banned,
+			Duplicates: room.Duplicates(s.Duplicates), MuteOnEntry: s.MuteOnEntry, SpeakingSeconds: int(s.SpeakingSeconds),
+			Announcement: s.Announcement, Metadata: s.Metadata},
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -41,6 +41,9 @@ const (
 	codeTimeout         room.Code = "timeout"
 	codeGatewayStopping room.Code = "gateway-stopping"
 	codeKeysNotReady    room.Code = "keys-not-ready"
+	codeSessionRequired room.Code = "session-required"
+	codeInviteOther     room.Code = "invite-for-another"
+	codeChatMuted       room.Code = "chat-muted"
 )
 
 const (
@@ -102,6 +105,9 @@ func refusalOf(err error) *refusal {
 	}
 	if e, ok := errors.AsType[*admission.Error](err); ok {
 		return ofAdmission(e)
+	}
+	if e, ok := errors.AsType[*room.Error](err); ok {
+		return refuse(statusOf(e.Code), e.Code, "%s", e.Detail)
 	}
 	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return refuse(http.StatusRequestEntityTooLarge, mediaapi.TooLarge, "the body is larger than %d bytes", e.Limit)

@@ -23,6 +23,11 @@ type newRoom struct {
 	MaxMics           int32                      `json:"maxMics"`
 	Access            v1alpha1.Access            `json:"access"`
 	MicPolicy         v1alpha1.MicPolicy         `json:"micPolicy"`
+	Duplicates        v1alpha1.Duplicates        `json:"duplicates"`
+	MuteOnEntry       bool                       `json:"muteOnEntry"`
+	SpeakingSeconds   int32                      `json:"speakingSeconds"`
+	Announcement      string                     `json:"announcement"`
+	Metadata          map[string]string          `json:"metadata"`
 	Moderators        []string                   `json:"moderators"`
 	Banned            []string                   `json:"banned"`
 	ChatProvider      string                     `json:"chatProvider"`
@@ -34,6 +39,7 @@ type newRoom struct {
 func (n newRoom) resource(owner string) *v1alpha1.VoiceRoom {
 	vr := &v1alpha1.VoiceRoom{Spec: v1alpha1.VoiceRoomSpec{
 		DisplayName: n.DisplayName, Owner: owner, MaxMembers: n.MaxMembers, MaxMics: n.MaxMics, Access: n.Access, MicPolicy: n.MicPolicy,
+		Duplicates: n.Duplicates, MuteOnEntry: n.MuteOnEntry, SpeakingSeconds: n.SpeakingSeconds, Announcement: n.Announcement, Metadata: n.Metadata,
 		Moderators: n.Moderators, Banned: n.Banned,
 		Chat:      v1alpha1.RoomChat{Provider: n.ChatProvider, FailurePolicy: n.ChatFailurePolicy},
 		Media:     v1alpha1.RoomMedia{Pool: n.Pool},

@@ -179,18 +179,15 @@ func (g *Gateway) ofSubject(ctx context.Context, p place, t token.Ticket, sessio
 	if t.Purpose != token.PurposeGuest && t.RoomUID != p.ID.UID {
 		return token.Room{}, tokenRefusal(token.ErrAudience)
 	}
-	state, err := p.pod.Get(ctx, p.Epoch)
+	info, err := p.pod.Session(ctx, p.Epoch, session)
 	if err != nil {
-		return token.Room{}, admission.FromPod("reading the room", err)
+		return token.Room{}, admission.FromPod("looking for a session", err)
 	}
-	m, ok := state.Session(session)
-	since := g.now()
+	m, since := info.Member, g.now()
 	if m.Entered != nil {
 		since = *m.Entered
 	}
 	switch {
-	case !ok:
-		return token.Room{}, refuse(http.StatusNotFound, room.UnknownSession, "this session has ended or was replaced")
 	case t.Subject == "" || m.Subject != t.Subject:
 		return token.Room{}, refuse(http.StatusForbidden, codeOtherSession, "the ticket is of another session")
 	case t.ExpiresAt.Before(since): // it expired before the subject came in: something else opened the session

@@ -214,7 +214,7 @@ func readJSON[T any](r *http.Request) (T, error) {
 	if err := d.Decode(&v); err != nil {
 		return v, refuse(http.StatusBadRequest, mediaapi.BadRequest, "the body cannot be read: %.200s", err)
 	}
-	if d.More() {
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return v, refuse(http.StatusBadRequest, mediaapi.BadRequest, "the body holds more than one value")
 	}
 	return v, nil

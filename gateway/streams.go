@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
-	"voiceroom.dev/voiceroom/room"
 	"voiceroom.dev/voiceroom/token"
 )
 
@@ -69,15 +68,6 @@ func (s *streams) close(l *listener) {
 		delete(s.rooms, f.uid)
 		f.stop()
 	}
-}
-
-// member returns a member from the replica of the room's follower, if there is one.
-func (s *streams) member(p place, session string) (room.Member, bool) {
-	f := s.follower(p.ID.UID)
-	if f == nil {
-		return room.Member{}, false
-	}
-	return f.member(p.Epoch, session)
 }
 
 func (s *streams) follower(uid string) *follower {

@@ -16,7 +16,7 @@ func (a *api) command(h *http.Request, r mediaapi.CommandRequest) (*mediaapi.Com
 		return nil, err
 	}
 	switch c.(type) {
-	case room.Seal, room.ReleaseHeld, room.RevokeKeys, room.Close:
+	case room.Seal, room.ReleaseHeld, room.RevokeKeys:
 		if r.As == "" {
 			if err := a.authenticate(h, operatorOnly); err != nil {
 				return nil, err

@@ -50,7 +50,6 @@ func TestCallers(t *testing.T) {
 		{"gateway cannot put", p.gateway, put, mediaapi.Forbidden},
 		{"gateway cannot delete", p.gateway, func(c *mediaapi.Client) error { return c.Delete(t.Context(), 1, "") }, mediaapi.Forbidden},
 		{"gateway cannot push keys", p.gateway, func(c *mediaapi.Client) error { return c.PushKeys(t.Context(), mediaapi.Keys{}) }, mediaapi.Forbidden},
-		{"gateway cannot close", p.gateway, command(room.Close{}), mediaapi.Forbidden},
 		{"gateway cannot seal", p.gateway, command(room.Seal{}), mediaapi.Forbidden},
 		{"gateway cannot release held places", p.gateway, command(room.ReleaseHeld{}), mediaapi.Forbidden},
 		{"unknown key", p.dial(token.CallerOperator, stranger, podUID), get, mediaapi.Unauthenticated},

@@ -21,8 +21,7 @@
 //	DELETE /v1/room/sessions/{session}      leave; token in HangupRequest  gateway
 //	PUT    /v1/keys                         Keys                         operator
 //
-// Of the commands, close, seal, release-held and revoke-keys are the operator's unless
-// they are given for a session.
+// Of the commands, seal, release-held and revoke-keys are the operator's.
 //
 // Every request about the room carries the epoch it is meant for; a lower one than
 // the room's is refused with stale-epoch (HTTP 410), a higher one seals the room.

@@ -64,7 +64,7 @@ type Purpose string
 const (
 	PurposeHost   Purpose = "host"   // the owner's, in the room's Secret
 	PurposeJoin   Purpose = "join"   // a granted JoinRequest
-	PurposeInvite Purpose = "invite" // an invite link: no subject, only a way in
+	PurposeInvite Purpose = "invite" // an invite link: no identity, only a way in
 	PurposeGuest  Purpose = "guest"  // an identity that the gateway made: no room
 )
 
@@ -77,6 +77,8 @@ type Ticket struct {
 	Room      string // namespace/name; empty for a guest's identity
 	RoomUID   string
 	Role      string // room.Role; empty: the default
+	Uses      int    // how many an invite lets in at most; 0: no limit
+	For       string // the only subject that an invite lets in; empty: anybody
 	IssuedAt  time.Time
 	ExpiresAt time.Time
 	Key       string // ID of the key that signed it, set by Verifier
@@ -88,6 +90,7 @@ type Room struct {
 	Epoch     uint64
 	Subject   string
 	Session   string // also the jti: one use
+	Member    uint32 // whose session it is: it resumes no other membership of the subject
 	Group     string
 	Role      string
 	Name      string
@@ -111,12 +114,18 @@ type Caller struct {
 type claims struct {
 	jwt.RegisteredClaims
 	Purpose Purpose `json:"pur,omitempty"`
-	Room    string  `json:"room,omitempty"`
-	RoomUID string  `json:"ruid,omitempty"`
-	Group   string  `json:"grp,omitempty"`
-	Role    string  `json:"role,omitempty"`
-	Name    string  `json:"name,omitempty"`
-	Epoch   uint64  `json:"epoch,omitempty"`
+	Uses    int     `json:"uses,omitempty"`
+	For     string  `json:"for,omitempty"`
+	// Millis is IssuedAt in milliseconds since 1970: an invitation that was made right
+	// after a kick or a reset is newer than it.
+	Millis  int64  `json:"ims,omitempty"`
+	Room    string `json:"room,omitempty"`
+	RoomUID string `json:"ruid,omitempty"`
+	Group   string `json:"grp,omitempty"`
+	Role    string `json:"role,omitempty"`
+	Name    string `json:"name,omitempty"`
+	Epoch   uint64 `json:"epoch,omitempty"`
+	Member  uint32 `json:"mem,omitempty"`
 
 	key string // of the header: what verified it
 }
@@ -143,7 +152,8 @@ func (m *Minter) Ticket(t Ticket) (string, error) {
 	if _, err := io.ReadFull(m.rand, id); err != nil {
 		return "", fmt.Errorf("minting a ticket: %w", err)
 	}
-	c := claims{Purpose: t.Purpose, Room: t.Room, RoomUID: t.RoomUID, Role: t.Role, Name: t.Name}
+	c := claims{Purpose: t.Purpose, Room: t.Room, RoomUID: t.RoomUID, Role: t.Role, Name: t.Name, Uses: t.Uses, For: t.For,
+		Millis: m.now().UnixMilli()}
 	c.ID, c.Subject, c.Audience = fmt.Sprintf("%x", id), t.Subject, jwt.ClaimStrings{audGateway}
 	return m.sign(typTicket, c, t.ExpiresAt)
 }
@@ -153,7 +163,7 @@ func (m *Minter) Room(r Room) (string, error) {
 	if r.ExpiresAt.IsZero() {
 		r.ExpiresAt = m.now().Add(RoomTTL)
 	}
-	c := claims{RoomUID: r.RoomUID, Group: r.Group, Role: r.Role, Name: r.Name, Epoch: r.Epoch}
+	c := claims{RoomUID: r.RoomUID, Group: r.Group, Role: r.Role, Name: r.Name, Epoch: r.Epoch, Member: r.Member}
 	c.ID, c.Subject, c.Audience = r.Session, r.Subject, jwt.ClaimStrings{roomAudience(r.RoomUID, r.Epoch)}
 	return m.sign(typRoom, c, r.ExpiresAt)
 }
@@ -204,8 +214,12 @@ func (v *Verifier) ticket(s string, expired bool) (Ticket, error) {
 	if err != nil {
 		return Ticket{}, err
 	}
+	issued := c.IssuedAt.Time
+	if c.Millis != 0 {
+		issued = time.UnixMilli(c.Millis)
+	}
 	return Ticket{ID: c.ID, Purpose: c.Purpose, Subject: c.Subject, Name: c.Name, Room: c.Room, RoomUID: c.RoomUID,
-		Role: c.Role, IssuedAt: c.IssuedAt.Time, ExpiresAt: c.ExpiresAt.Time, Key: c.key}, nil
+		Role: c.Role, Uses: c.Uses, For: c.For, IssuedAt: issued, ExpiresAt: c.ExpiresAt.Time, Key: c.key}, nil
 }
 
 // Room verifies a room token for one epoch of one room.
@@ -224,7 +238,7 @@ func (v *Verifier) room(s, roomUID string, epoch uint64, expired bool) (Room, er
 	if err != nil {
 		return Room{}, err
 	}
-	return Room{RoomUID: c.RoomUID, Epoch: c.Epoch, Subject: c.Subject, Session: c.ID, Group: c.Group, Role: c.Role,
+	return Room{RoomUID: c.RoomUID, Epoch: c.Epoch, Subject: c.Subject, Session: c.ID, Member: c.Member, Group: c.Group, Role: c.Role,
 		Name: c.Name, ExpiresAt: c.ExpiresAt.Time, Key: c.key}, nil
 }
 
@@ -253,7 +267,8 @@ func Peek(s string) (Room, error) {
 	if _, _, err := jwt.NewParser().ParseUnverified(s, &c); err != nil {
 		return Room{}, ErrMalformed
 	}
-	return Room{RoomUID: c.RoomUID, Epoch: c.Epoch, Subject: c.Subject, Session: c.ID, Group: c.Group, Role: c.Role, Name: c.Name}, nil
+	return Room{RoomUID: c.RoomUID, Epoch: c.Epoch, Subject: c.Subject, Session: c.ID, Member: c.Member, Group: c.Group, Role: c.Role,
+		Name: c.Name}, nil
 }
 
 func typOf(s string) string {
