@@ -60,12 +60,13 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	var (
 		wall      = clock.RealClock{}
-		keyring   = &signingkeys.Keyring{}
-		tickets   = token.NewMinter(keyring.Tokens, wall.Now, rand.Reader)
+		keyring   = signingkeys.NewKeyring()
+		tickets   = signingkeys.NewTickets(keyring, wall.Now, rand.Reader)
 		dialer    = mediaapi.NewDialer(token.CallerOperator, token.NewMinter(keyring.Operator, wall.Now, nil), keyring.Roots, wall.Now)
 		clerk     = &voiceroom.Clerk{Reader: mgr.GetClient(), Providers: o.Providers, Desk: admission.New(nil), Dialer: dialer}
 		rooms     = fleet.New(dialer, clerk, wall, mgr.GetLogger().WithName("fleet"))
 		allocator = &fleet.Allocator{}
+		pusher    = &fleet.Pusher{Pods: mgr.GetClient(), Dialer: dialer, Namespace: o.MediaNamespace}
 		orphans   = &groupchat.Orphans{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.Namespace}
 	)
 	for _, runnable := range []manager.Runnable{
@@ -79,7 +80,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	return errors.Join(
 		(&signingkeys.Reconciler{Client: mgr.GetClient(), Namespace: o.Namespace, MediaNamespace: o.MediaNamespace,
-			Keyring: keyring, Push: rooms.PushKeys, Rotation: token.DefaultRotation, Clock: wall}).SetupWithManager(mgr),
+			Keyring: keyring, Push: pusher.Push, Rotation: token.DefaultRotation, Clock: wall}).SetupWithManager(mgr),
 		(&chatprovider.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Opener: o.Opener, Providers: o.Providers,
 			Now: wall.Now}).SetupWithManager(mgr),
 		(&groupchat.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Providers: o.Providers, Orphans: orphans,
@@ -89,7 +90,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		(&voiceroom.Reconciler{Client: consistent, Fleet: rooms, Allocator: allocator, Dialer: dialer, Keyring: keyring, Tickets: tickets,
 			Events: mgr.GetEventRecorder("voiceroom-room"), Clock: wall, MediaNamespace: o.MediaNamespace, GatewayURL: o.GatewayURL}).SetupWithManager(ctx, mgr),
 		(&voiceroom.Sweeper{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Dialer: dialer}).SetupWithManager(mgr),
-		(&joinrequest.Reconciler{Client: mgr.GetClient(), Rooms: rooms, Minter: tickets, Count: clerk.Count, Now: wall.Now}).SetupWithManager(ctx, mgr),
+		(&joinrequest.Reconciler{Client: mgr.GetClient(), Rooms: rooms, Tickets: tickets, Count: clerk.Count, Now: wall.Now}).SetupWithManager(ctx, mgr),
 	)
 }
 

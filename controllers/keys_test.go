@@ -2,6 +2,7 @@ package controllers_test
 
 import (
 	"context"
+	"crypto/rand"
 	"net/http"
 	"strings"
 	"testing"
@@ -54,7 +55,7 @@ func newKeysWorld(t *testing.T, name string) *keysWorld {
 	cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { w.order.next = rt; return w.order })
 	c, err := client.New(cfg, client.Options{Scheme: controllers.Scheme()})
 	must(t, err)
-	w.Reconciler = &signingkeys.Reconciler{Client: c, Namespace: name, MediaNamespace: name + "-media", Keyring: &signingkeys.Keyring{},
+	w.Reconciler = &signingkeys.Reconciler{Client: c, Namespace: name, MediaNamespace: name + "-media", Keyring: signingkeys.NewKeyring(),
 		Push: func(_ context.Context, k mediaapi.Keys) { w.pushed = append(w.pushed, k) }, Rotation: token.DefaultRotation, Clock: w.clock}
 	for _, ns := range []string{w.Namespace, w.MediaNamespace} {
 		must(t, cluster.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}))
@@ -165,5 +166,50 @@ func TestBrokenKeysAreNotReplaced(t *testing.T) {
 	}
 	if !w.Keyring.Ready() {
 		t.Error("the keys in memory are gone too")
+	}
+}
+
+// TestDeletedKeysAreRevoked: the ring that replaces a deleted one signs at once, and
+// nothing of the old one is published any more.
+func TestDeletedKeysAreRevoked(t *testing.T) {
+	w := newKeysWorld(t, "keys-revoked")
+	w.reconcile(t)
+	w.clock.SetTime(w.clock.Now().Add(w.Rotation.Every))
+	w.reconcile(t)
+	old := w.kept(t)
+	if len(old.Keys) != 2 {
+		t.Fatalf("a ring of %d keys, want two: one of them waits to sign", len(old.Keys))
+	}
+	tickets := signingkeys.NewTickets(w.Keyring, w.clock.Now, rand.Reader)
+	_, by, err := tickets.Mint(token.Ticket{Purpose: token.PurposeJoin, Subject: "key:k:ann", Room: "a/b", RoomUID: "u", ExpiresAt: w.clock.Now().Add(time.Hour)})
+	must(t, err)
+	if by != old.Keys[0].ID || tickets.Revoked(by) {
+		t.Errorf("signed by %s, which is revoked: %v", by, tickets.Revoked(by))
+	}
+	select {
+	case <-w.Keyring.Changed():
+	default:
+	}
+
+	must(t, cluster.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: v1alpha1.TokenKeysSecret}}))
+	pushes := len(w.pushed)
+	w.reconcile(t)
+	ring, public := w.kept(t), w.published(t)
+	if len(ring.Keys) != 1 || ring.Keys[0].SignFrom.After(w.clock.Now()) {
+		t.Errorf("the new ring has %d keys, the first signs from %v", len(ring.Keys), ring.Keys[0].SignFrom)
+	}
+	if len(public.Keys) != 1 || public.Keys[0].ID != ring.Keys[0].ID || public.Keys[0].ID == old.Keys[0].ID {
+		t.Errorf("published %v", public.Keys)
+	}
+	if len(w.pushed) != pushes+1 || len(w.pushed[pushes].Tokens.Keys) != 1 || len(w.pushed[pushes].Operator.Keys) != 2 {
+		t.Errorf("pushed %d times", len(w.pushed)-pushes)
+	}
+	if !tickets.Revoked(by) || tickets.Revoked(ring.Keys[0].ID) {
+		t.Error("what the old keys signed is still taken for good, or what the new ones sign is not")
+	}
+	select {
+	case <-w.Keyring.Changed():
+	default:
+		t.Error("nobody was told")
 	}
 }

@@ -78,7 +78,7 @@ func checkTicket(t *testing.T, vr *v1alpha1.VoiceRoom) {
 	got, err := token.NewVerifier(func() *token.PublicSet { return keys }, time.Now).Ticket(string(secret.Data[v1alpha1.TicketKey]))
 	must(t, err)
 	want := token.Ticket{ID: got.ID, IssuedAt: got.IssuedAt, ExpiresAt: got.ExpiresAt, Purpose: token.PurposeHost, Subject: "key:test:ann",
-		Room: "default/" + vr.Name, RoomUID: string(vr.UID), Role: string(room.Host)}
+		Room: "default/" + vr.Name, RoomUID: string(vr.UID), Role: string(room.Host), Key: vr.Status.HostTicketKey}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("ticket (-want +got):\n%s", diff)
 	}

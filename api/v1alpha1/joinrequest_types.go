@@ -76,6 +76,9 @@ type JoinRequestStatus struct {
 	// TicketSecret names the Secret that holds the ticket under the key "ticket".
 	// +optional
 	TicketSecret string `json:"ticketSecret,omitempty"`
+	// TicketKey is the ID of the key that signed that ticket. The ticket ends with it.
+	// +optional
+	TicketKey string `json:"ticketKey,omitempty"`
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 	// +optional

@@ -25,8 +25,6 @@ const (
 	lostAfter = 2 * time.Second
 	// summaryEvery is how often a change of members or mics wakes the controller.
 	summaryEvery = time.Second
-	// pushTimeout bounds a push of keys to all pods.
-	pushTimeout = 5 * time.Second
 )
 
 // Claim says which pod holds a room under which epoch.
@@ -213,28 +211,6 @@ func (f *Fleet) ReleaseHeld(ctx context.Context, roomUID types.UID) error {
 	}
 	n.released.Store(true)
 	return nil
-}
-
-// PushKeys sends new public keys to every pod that holds a room, for speed: each
-// pod also reads them from its volume. It waits until all have answered or failed.
-func (f *Fleet) PushKeys(ctx context.Context, keys mediaapi.Keys) {
-	ctx, cancel := context.WithTimeout(ctx, pushTimeout)
-	defer cancel()
-	f.mu.Lock()
-	pods := make(map[types.NamespacedName]*mediaapi.Client, len(f.followers))
-	for _, n := range f.followers {
-		pods[n.claim.Room] = n.pod
-	}
-	f.mu.Unlock()
-	var wg sync.WaitGroup
-	for name, pod := range pods {
-		wg.Go(func() {
-			if err := pod.PushKeys(ctx, keys); err != nil {
-				f.log.V(1).Info("keys not pushed; the pod reads them from its volume", "room", name, "reason", err.Error())
-			}
-		})
-	}
-	wg.Wait()
 }
 
 // wake asks the VoiceRoom controller to look at a room after a while.

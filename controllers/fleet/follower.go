@@ -173,4 +173,3 @@ func (n *follower) lose(err error) {
 	}
 	n.fleet.wake(n.claim.Room, lostAfter)
 }
-

@@ -38,9 +38,11 @@ type Rooms interface {
 	Replica(roomUID types.UID) fleet.Replica
 }
 
-// Minter signs tickets; *token.Minter has it.
-type Minter interface {
-	Ticket(t token.Ticket) (string, error)
+// Tickets signs tickets, and tells of keys that did so whether they were revoked;
+// *signingkeys.Tickets has it.
+type Tickets interface {
+	Mint(t token.Ticket) (ticket, key string, err error)
+	Revoked(key string) bool
 }
 
 // Count asks chat how many members the room's group has (step 7 of the flow), and
@@ -49,11 +51,11 @@ type Count func(ctx context.Context, vr *v1alpha1.VoiceRoom) error
 
 // Reconciler reconciles JoinRequest. All fields are required.
 type Reconciler struct {
-	Client client.Client
-	Rooms  Rooms
-	Minter Minter
-	Count  Count
-	Now    func() time.Time
+	Client  client.Client
+	Rooms   Rooms
+	Tickets Tickets
+	Count   Count
+	Now     func() time.Time
 }
 
 // +kubebuilder:rbac:groups=voiceroom.dev,resources=joinrequests,verbs=get;list;watch;delete
@@ -158,6 +160,10 @@ func (r *Reconciler) follow(ctx context.Context, jr *v1alpha1.JoinRequest) (ctrl
 		r.finish(jr, verdict{v1alpha1.JoinExpired, room.RoomClosed, "The room ended before the user came."})
 	case r.entered(vr, jr.Spec.User):
 		r.finish(jr, verdict{v1alpha1.JoinJoined, "", "The user is in the room."})
+	case r.Tickets.Revoked(jr.Status.TicketKey):
+		// Another one would be a younger invitation than the one that was asked for, and
+		// pardon a kick since.
+		r.finish(jr, verdict{v1alpha1.JoinExpired, room.KeyRevoked, "The key that signed the ticket is not trusted any more: make another request."})
 	case left <= 0:
 		r.finish(jr, verdict{v1alpha1.JoinExpired, room.Expired, "The ticket was not used in time."})
 	default:

@@ -41,6 +41,7 @@ type world struct {
 	vr        *v1alpha1.VoiceRoom
 	uid       types.UID // of vr
 	live      *room.Room
+	ring      *token.Ring
 	verifier  *token.Verifier
 	counting  error // what asking chat ends with
 
@@ -90,13 +91,28 @@ func newWorld(t *testing.T) *world {
 	w.uid = w.vr.UID
 	w.setPhase(t, v1alpha1.RoomOpen)
 	w.publish()
-	ring, _, err := (*token.Ring)(nil).Rotate(w.now.Add(-time.Hour), token.DefaultRotation, rand.Reader)
-	must(t, err)
-	w.verifier = token.NewVerifier(ring.Public, w.clock)
-	w.Reconciler = &Reconciler{Client: c, Rooms: w, Minter: token.NewMinter(func() *token.Ring { return ring }, w.clock, rand.Reader),
+	w.newKeys(t)
+	w.verifier = token.NewVerifier(func() *token.PublicSet { return w.ring.Public() }, w.clock)
+	w.Reconciler = &Reconciler{Client: c, Rooms: w, Tickets: w,
 		Count: func(context.Context, *v1alpha1.VoiceRoom) error { return w.counting }, Now: w.clock}
 	return w
 }
+
+// newKeys replaces the keys that sign tickets.
+func (w *world) newKeys(t *testing.T) {
+	t.Helper()
+	ring, _, err := (*token.Ring)(nil).Rotate(w.now.Add(-time.Hour), token.DefaultRotation, rand.Reader)
+	must(t, err)
+	w.ring = ring
+}
+
+// Mint and Revoked implement Tickets.
+func (w *world) Mint(of token.Ticket) (ticket, key string, err error) {
+	ticket, err = token.NewMinter(func() *token.Ring { return w.ring }, w.clock, rand.Reader).Ticket(of)
+	return ticket, w.ring.Keys[0].ID, err
+}
+
+func (w *world) Revoked(key string) bool { return key != w.ring.Keys[0].ID }
 
 func (w *world) setPhase(t *testing.T, phase v1alpha1.RoomPhase) {
 	t.Helper()
@@ -162,7 +178,7 @@ func TestGrantedThenJoined(t *testing.T) {
 	w.want(t, jr, v1alpha1.JoinGranted, "")
 	got := w.ticket(t, jr)
 	want := token.Ticket{ID: got.ID, Purpose: token.PurposeJoin, Subject: "key:a:alice", Name: "A user", Room: w.namespace + "/lobby",
-		RoomUID: string(w.vr.UID), Role: string(room.Speaker), IssuedAt: got.IssuedAt, ExpiresAt: got.ExpiresAt}
+		RoomUID: string(w.vr.UID), Role: string(room.Speaker), Key: jr.Status.TicketKey, IssuedAt: got.IssuedAt, ExpiresAt: got.ExpiresAt}
 	if got != want || !got.ExpiresAt.Equal(jr.Status.ExpiresAt.Time) || got.ExpiresAt.Sub(w.now).Round(time.Second) > time.Minute {
 		t.Errorf("ticket %+v, want %+v, until %v", got, want, jr.Status.ExpiresAt)
 	}
@@ -204,6 +220,52 @@ func TestExpired(t *testing.T) {
 	w.pass(time.Second)
 	w.once(t, jr)
 	w.want(t, jr, v1alpha1.JoinExpired, room.Expired)
+}
+
+// TestARequestPardonsAKick, if it was made after it; what was granted before does not.
+func TestARequestPardonsAKick(t *testing.T) {
+	w := newWorld(t)
+	before := w.request(t, "key:a:bob")
+	w.once(t, before)
+	old := w.ticket(t, before)
+	w.pass(time.Second)
+	enter(t, w.live, "key:a:bob")
+	m, _ := w.live.View().Subject("key:a:bob")
+	if _, err := w.live.Do(w.clock(), room.Control, room.Renew{Until: w.clock().Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.live.Do(w.clock(), room.Control, room.Kick{Member: m.ID}); err != nil {
+		t.Fatal(err)
+	}
+	w.publish()
+	w.pass(time.Second)
+	after := w.request(t, "key:a:bob")
+	w.once(t, after)
+	w.want(t, after, v1alpha1.JoinGranted, "")
+	for _, tt := range []struct {
+		ticket token.Ticket
+		want   error
+	}{{token.Ticket{}, &room.Error{Code: room.IsKicked}}, {old, &room.Error{Code: room.IsKicked}}, {w.ticket(t, after), nil}} {
+		_, err := w.live.Do(w.clock(), room.Control, room.Reserve{Subject: "key:a:bob", Session: "again", InvitedAt: tt.ticket.IssuedAt})
+		if !errors.Is(err, tt.want) {
+			t.Errorf("with a ticket of %v: %v, want %v", tt.ticket.IssuedAt, err, tt.want)
+		}
+	}
+}
+
+// TestTicketsEndWithTheirKey: another one would be younger than what was asked for.
+func TestTicketsEndWithTheirKey(t *testing.T) {
+	w := newWorld(t)
+	jr := w.request(t, "key:a:alice")
+	w.once(t, jr)
+	w.want(t, jr, v1alpha1.JoinGranted, "")
+	w.newKeys(t)
+	w.once(t, jr)
+	w.want(t, jr, v1alpha1.JoinExpired, room.KeyRevoked)
+	again := w.request(t, "key:a:alice")
+	w.once(t, again)
+	w.want(t, again, v1alpha1.JoinGranted, "")
+	w.ticket(t, again)
 }
 
 func TestRoomEndsBeforeTheUserComes(t *testing.T) {

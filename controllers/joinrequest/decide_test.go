@@ -81,6 +81,11 @@ func TestDecide(t *testing.T) {
 			m, _ := r.View().Subject(second)
 			do(t, r, room.Kick{Member: m.ID, Ban: true})
 		}, v1alpha1.JoinDenied, room.IsBanned},
+		{"kicked: the ticket is an invitation made for the user", second, func(_ *v1alpha1.VoiceRoom, r *room.Room, _ *v1alpha1.JoinRequest) {
+			enter(t, r, second)
+			m, _ := r.View().Subject(second)
+			do(t, r, room.Kick{Member: m.ID})
+		}, v1alpha1.JoinGranted, ""},
 		{"a co-host by nobody's word", stranger, as(v1alpha1.JoinCoHost), v1alpha1.JoinDenied, codeRoleNotAllowed},
 		{"a moderator as co-host", "key:a:mod", as(v1alpha1.JoinCoHost), v1alpha1.JoinGranted, ""},
 		{"the owner as co-host", "key:a:owner", as(v1alpha1.JoinCoHost), v1alpha1.JoinGranted, ""},

@@ -24,7 +24,7 @@ const fieldOwner = client.FieldOwner("voiceroom-joinrequest")
 func (r *Reconciler) grant(ctx context.Context, jr *v1alpha1.JoinRequest, vr *v1alpha1.VoiceRoom) (ctrl.Result, error) {
 	// Whole seconds, as both the token and the status carry it.
 	expires := r.Now().Add(time.Duration(jr.Spec.TicketSeconds) * time.Second).Truncate(time.Second)
-	ticket, err := r.Minter.Ticket(token.Ticket{
+	ticket, key, err := r.Tickets.Mint(token.Ticket{
 		Purpose: token.PurposeJoin, Subject: jr.Spec.User, Name: jr.Spec.DisplayName,
 		Room: vr.Namespace + "/" + vr.Name, RoomUID: string(vr.UID), Role: string(roleOf(jr.Spec.Role)), ExpiresAt: expires,
 	})
@@ -34,7 +34,7 @@ func (r *Reconciler) grant(ctx context.Context, jr *v1alpha1.JoinRequest, vr *v1
 	if err := r.Client.Apply(ctx, ticketSecret(jr, ticket), fieldOwner, client.ForceOwnership); err != nil {
 		return ctrl.Result{}, fmt.Errorf("applying the ticket's Secret: %w", err)
 	}
-	jr.Status.TicketSecret, jr.Status.ExpiresAt = secretName(jr), &metav1.Time{Time: expires}
+	jr.Status.TicketSecret, jr.Status.TicketKey, jr.Status.ExpiresAt = secretName(jr), key, &metav1.Time{Time: expires}
 	r.set(jr, verdict{v1alpha1.JoinGranted, "", fmt.Sprintf("The ticket is in the Secret %s.", secretName(jr))})
 	return ctrl.Result{RequeueAfter: followEvery}, nil
 }

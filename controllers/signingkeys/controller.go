@@ -18,8 +18,9 @@ import (
 )
 
 // checkEvery is how often the objects are compared with what they should be: they
-// are read by name, not watched, so that the operator needs no list of Secrets.
-const checkEvery = time.Minute
+// are read by name, not watched, so that the operator needs no list of Secrets. It is
+// how long a key that an administrator revoked, by deleting its Secret, is still used.
+const checkEvery = 10 * time.Second
 
 // +kubebuilder:rbac:groups="",namespace=voiceroom-system,resources=secrets,resourceNames=voiceroom-token-keys;voiceroom-operator-key;voiceroom-gateway-key;voiceroom-ca,verbs=get;update
 // +kubebuilder:rbac:groups="",namespace=voiceroom-system,resources=secrets,verbs=create
@@ -71,11 +72,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result
 	if err := s.write(ctx, r.Client); err != nil {
 		return ctrl.Result{}, err
 	}
-	r.Keyring.current.Store(next)
 	if published {
 		ctrl.LoggerFrom(ctx).Info("published new keys")
-		r.Push(ctx, next.public())
+		r.Push(ctx, next.public()) // still as whom the pods know
 	}
+	r.Keyring.use(next, published)
 	return ctrl.Result{RequeueAfter: min(checkEvery, next.untilRotation(now, r.Rotation))}, nil
 }
 

@@ -8,5 +8,9 @@
 // waits for token.Rotation.Publish before it signs, while ConfigMaps travel to
 // their pods.
 //
+// An administrator revokes a key by deleting its Secret: the ring that replaces it has
+// nothing of the old one, is published in its place and signs at once. Whatever the old
+// one signed is void from there on. A Secret that cannot be read is never replaced.
+//
 // [Keyring] is the same in memory, for the rest of the operator.
 package signingkeys

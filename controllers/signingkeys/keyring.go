@@ -5,6 +5,9 @@ import (
 	"errors"
 	"sync/atomic"
 
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
 	"voiceroom.dev/voiceroom/mediaapi"
 	"voiceroom.dev/voiceroom/token"
 )
@@ -16,6 +19,25 @@ var ErrNotReady = errors.New("the signing keys are not there yet")
 // its parts always belong together. Safe for concurrent use.
 type Keyring struct {
 	current atomic.Pointer[keys]
+	changed chan event.GenericEvent
+}
+
+// NewKeyring makes an empty keyring.
+func NewKeyring() *Keyring { return &Keyring{changed: make(chan event.GenericEvent, 1)} }
+
+// Changed tells, once and to one controller, that there are other keys than before.
+func (k *Keyring) Changed() <-chan event.GenericEvent { return k.changed }
+
+// use makes next the keys from now on.
+func (k *Keyring) use(next *keys, changed bool) {
+	k.current.Store(next)
+	if !changed {
+		return
+	}
+	select {
+	case k.changed <- event.GenericEvent{Object: &corev1.Secret{}}:
+	default: // it has not been heard yet
+	}
 }
 
 // keys is immutable.

@@ -18,7 +18,6 @@ import (
 	"voiceroom.dev/voiceroom/controllers/fleet"
 	"voiceroom.dev/voiceroom/controllers/signingkeys"
 	"voiceroom.dev/voiceroom/mediaapi"
-	"voiceroom.dev/voiceroom/token"
 )
 
 // +kubebuilder:rbac:groups=voiceroom.dev,resources=voicerooms,verbs=get;list;watch;delete
@@ -39,7 +38,7 @@ type Reconciler struct {
 	Dialer    *mediaapi.Dialer
 	Keyring   *signingkeys.Keyring
 	// Tickets signs host tickets.
-	Tickets *token.Minter
+	Tickets *signingkeys.Tickets
 	Events  events.EventRecorder
 	Clock   clock.PassiveClock
 	// MediaNamespace is where media pods live.

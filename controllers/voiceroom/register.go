@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
 	"voiceroom.dev/voiceroom/controllers/fleet"
@@ -71,6 +72,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Watches(&v1alpha1.MediaPool{}, handler.EnqueueRequestsFromMapFunc(r.roomsOfPool), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.roomsOfPod)).
 		WatchesRawSource(r.Fleet.Source()).
+		WatchesRawSource(source.Channel(r.Keyring.Changed(), handler.EnqueueRequestsFromMapFunc(r.roomsWithTickets))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers,
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryMin, retryMax)}).
 		Complete(r)
@@ -130,8 +132,22 @@ func (r *Reconciler) roomsAfter(ctx context.Context, o client.Object) []reconcil
 	return r.rooms(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{roomsByGroup: groupRef(o.(*v1alpha1.VoiceRoom))})
 }
 
+// roomsWithTickets are those whose host ticket's key is gone.
+func (r *Reconciler) roomsWithTickets(ctx context.Context, _ client.Object) []reconcile.Request {
+	return r.roomsThat(ctx, func(vr *v1alpha1.VoiceRoom) bool {
+		return vr.Status.HostTicketSecret != "" && r.Tickets.Revoked(vr.Status.HostTicketKey)
+	})
+}
+
 // rooms lists rooms that are not as they should be.
 func (r *Reconciler) rooms(ctx context.Context, opts ...client.ListOption) []reconcile.Request {
+	return r.roomsThat(ctx, func(vr *v1alpha1.VoiceRoom) bool {
+		return !meta.IsStatusConditionTrue(vr.Status.Conditions, v1alpha1.ConditionReady)
+	}, opts...)
+}
+
+// roomsThat lists rooms that go on.
+func (r *Reconciler) roomsThat(ctx context.Context, matter func(*v1alpha1.VoiceRoom) bool, opts ...client.ListOption) []reconcile.Request {
 	var list v1alpha1.VoiceRoomList
 	if err := r.Client.List(ctx, &list, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "listing rooms")
@@ -140,7 +156,7 @@ func (r *Reconciler) rooms(ctx context.Context, opts ...client.ListOption) []rec
 	var requests []reconcile.Request
 	for i := range list.Items {
 		vr := &list.Items[i]
-		if !closed(vr) && !meta.IsStatusConditionTrue(vr.Status.Conditions, v1alpha1.ConditionReady) {
+		if !closed(vr) && matter(vr) {
 			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(vr)})
 		}
 	}

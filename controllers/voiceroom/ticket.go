@@ -28,18 +28,19 @@ const (
 func ticketSecretName(vr *v1alpha1.VoiceRoom) string { return vr.Name + "-host-ticket" }
 
 // ensureTicket mints the owner's ticket once the room has a group (step 3 of the
-// flow) and again long before it expires. Secrets of tenants are applied, never
-// read; so the status says until when the ticket lives.
+// flow), again long before it expires, and at once when its key was revoked. Secrets
+// of tenants are applied, never read; so the status says until when the ticket lives
+// and what signed it.
 func (r *Reconciler) ensureTicket(ctx context.Context, vr *v1alpha1.VoiceRoom) (ctrl.Result, error) {
 	if closed(vr) || vr.Status.GroupID == "" {
 		return ctrl.Result{}, nil
 	}
 	now := r.Clock.Now()
-	if e := vr.Status.HostTicketExpiresAt; e != nil && e.Sub(now) > remintBefore {
+	if e := vr.Status.HostTicketExpiresAt; e != nil && e.Sub(now) > remintBefore && !r.Tickets.Revoked(vr.Status.HostTicketKey) {
 		return after(e.Sub(now) - remintBefore), nil
 	}
 	expires := metav1.NewTime(now.Add(ticketLife).Truncate(time.Second))
-	ticket, err := r.Tickets.Ticket(token.Ticket{Purpose: token.PurposeHost, Subject: vr.Spec.Owner, Room: vr.Namespace + "/" + vr.Name,
+	ticket, key, err := r.Tickets.Mint(token.Ticket{Purpose: token.PurposeHost, Subject: vr.Spec.Owner, Room: vr.Namespace + "/" + vr.Name,
 		RoomUID: string(vr.UID), Role: string(room.Host), ExpiresAt: expires.Time})
 	if err != nil {
 		return ctrl.Result{}, err
@@ -48,7 +49,7 @@ func (r *Reconciler) ensureTicket(ctx context.Context, vr *v1alpha1.VoiceRoom) (
 	if err := r.Client.Apply(ctx, secret, fieldManager, client.ForceOwnership, client.DisableReadYourWritesConsistency); err != nil {
 		return ctrl.Result{}, fmt.Errorf("applying the host ticket's Secret: %w", err)
 	}
-	vr.Status.HostTicketSecret, vr.Status.HostTicketExpiresAt = ticketSecretName(vr), &expires
+	vr.Status.HostTicketSecret, vr.Status.HostTicketExpiresAt, vr.Status.HostTicketKey = ticketSecretName(vr), &expires, key
 	return after(ticketLife - remintBefore), nil
 }
 
