@@ -39,4 +39,6 @@
 //
 // A node that stops kills its pods and reports nothing about it, like a machine that loses power. One that is
 // started again under the same name reports the pods that it finds as Failed.
+//
+// With Options.Partitions a single pod can be lost to the cluster but not to its clients: see Node.Cut.
 package devnode

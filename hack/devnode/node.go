@@ -53,6 +53,8 @@ type Options struct {
 	// Binaries has the path of a local executable for each container image.
 	Binaries map[string]string
 
+	// Partitions lets Cut part pods from the cluster. Each connection to a pod then passes through this process.
+	Partitions bool
 	// Output gets the pods' stdout and stderr, line by line, each after "namespace/name | ". Nil discards it.
 	Output io.Writer
 	// StopGrace is the time from SIGTERM to SIGKILL for pods that still run when the node stops; by default 5 s.

@@ -37,6 +37,9 @@ func (n *Node) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, er
 		}
 		box = nil
 	}
+	if box != nil && box.relay != nil && box.relay.isCut() {
+		return ctrl.Result{}, nil // Heal has us look again
+	}
 	switch {
 	case pod.Spec.NodeName == "":
 		return ctrl.Result{}, n.schedule(ctx, pod)
@@ -114,27 +117,32 @@ func (n *Node) launch(ctx context.Context, pod *corev1.Pod) (box *sandbox, err e
 	if !ok {
 		return nil, &wanting{"ErrImageNeverPull", fmt.Sprintf("there is no local binary for image %q", container.Image)}
 	}
-	ip, err := n.addresses.take()
+	ip, inner, err := n.takeAddresses()
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			n.addresses.free(ip)
+			n.freeAddresses(ip, inner)
 		}
 	}()
-	projector := n.projector(pod, ip)
+	projector := n.projector(pod, inner)
 	content, err := projector.payloads(ctx)
 	if err != nil {
 		return nil, err
 	}
-	box, err = newSandbox(filepath.Join(n.dir, string(pod.UID)), pod.UID, ip, &pod.Spec, content)
+	box, err = newSandbox(filepath.Join(n.dir, string(pod.UID)), pod.UID, ip, inner, &pod.Spec, content)
 	if err != nil {
 		return nil, err
 	}
 	cmd, err := projector.command(ctx, binary, box.work(), box.mounts(container))
 	if err != nil {
 		return nil, errors.Join(err, box.stop(0))
+	}
+	if inner != ip {
+		if box.relay, err = newRelay(ip, inner, container); err != nil {
+			return nil, errors.Join(err, box.stop(0))
+		}
 	}
 	key := client.ObjectKeyFromObject(pod)
 	box.output = &podOutput{mux: n.output, prefix: key.String() + " | "}
@@ -154,7 +162,7 @@ func (n *Node) launch(ctx context.Context, pod *corev1.Pod) (box *sandbox, err e
 func (n *Node) keep(ctx context.Context, pod *corev1.Pod, box *sandbox) (ctrl.Result, error) {
 	var result ctrl.Result
 	if h := box.snapshot(); h.running() {
-		content, err := n.projector(pod, box.ip).payloads(ctx)
+		content, err := n.projector(pod, box.inner).payloads(ctx)
 		if want := (*wanting)(nil); errors.As(err, &want) {
 			// What is missing now was there at the start; the pod keeps what it has, as on kubelet.
 			ctrl.LoggerFrom(ctx).Info("volumes stay as they are", "why", err.Error())
@@ -239,7 +247,7 @@ func (n *Node) discard(key types.NamespacedName) error {
 	var err error
 	if box := n.box(key); box != nil {
 		err = box.stop(0)
-		n.addresses.free(box.ip)
+		n.freeAddresses(box.ip, box.inner)
 		n.mu.Lock()
 		delete(n.boxes, key)
 		n.mu.Unlock()
@@ -248,6 +256,22 @@ func (n *Node) discard(key types.NamespacedName) error {
 		n.enqueue(waiting)
 	}
 	return err
+}
+
+// takeAddresses returns a pod's address and its process's.
+func (n *Node) takeAddresses() (ip, inner netip.Addr, err error) {
+	if ip, err = n.addresses.take(); err != nil || !n.opts.Partitions {
+		return ip, ip, err
+	}
+	if inner, err = n.addresses.take(); err != nil {
+		n.addresses.free(ip)
+	}
+	return ip, inner, err
+}
+
+func (n *Node) freeAddresses(ip, inner netip.Addr) {
+	n.addresses.free(ip)
+	n.addresses.free(inner)
 }
 
 func (n *Node) box(key types.NamespacedName) *sandbox {

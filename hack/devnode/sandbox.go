@@ -25,6 +25,8 @@ type sandbox struct {
 	uid     types.UID
 	dir     string
 	ip      netip.Addr
+	inner   netip.Addr // where the process listens: ip, unless a relay stands there
+	relay   *relay     // nil without Options.Partitions
 	volumes map[string]*projection
 	process *child.Process // nil if it could not be started
 	output  *podOutput
@@ -51,8 +53,8 @@ type health struct {
 func (h *health) running() bool { return h.ended.IsZero() }
 
 // newSandbox makes the pod's directory and projects its volumes. On an error nothing is left of it.
-func newSandbox(dir string, uid types.UID, ip netip.Addr, spec *corev1.PodSpec, content map[string]payload) (box *sandbox, err error) {
-	box = &sandbox{uid: uid, dir: dir, ip: ip, volumes: map[string]*projection{}, cancel: func() {}}
+func newSandbox(dir string, uid types.UID, ip, inner netip.Addr, spec *corev1.PodSpec, content map[string]payload) (box *sandbox, err error) {
+	box = &sandbox{uid: uid, dir: dir, ip: ip, inner: inner, volumes: map[string]*projection{}, cancel: func() {}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, os.RemoveAll(dir))
@@ -104,6 +106,9 @@ func (b *sandbox) watch(container *corev1.Container, changed func()) {
 	b.watches.Go(func() {
 		<-b.process.Done()
 		cancel()
+		if b.relay != nil {
+			b.relay.close()
+		}
 		b.output.flushRest()
 		b.exited(b.process.State(), container.TerminationMessagePolicy)
 		changed()
@@ -113,7 +118,7 @@ func (b *sandbox) watch(container *corev1.Container, changed func()) {
 // probe runs the container's probes; readiness and liveness wait for startup.
 func (b *sandbox) probe(ctx context.Context, container *corev1.Container, changed func()) {
 	probes := func(spec *corev1.Probe) *probe {
-		return &probe{spec: spec, container: container, podIP: b.ip.String()}
+		return &probe{spec: spec, container: container, podIP: b.inner.String()}
 	}
 	if container.StartupProbe != nil {
 		startup, done := context.WithCancel(ctx)
@@ -226,6 +231,9 @@ func (b *sandbox) stop(grace time.Duration) error {
 	}
 	b.cancel()
 	b.watches.Wait()
+	if b.relay != nil {
+		b.relay.close()
+	}
 	if err := os.RemoveAll(b.dir); err != nil {
 		return fmt.Errorf("remove the pod's directory: %w", err)
 	}

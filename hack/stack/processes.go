@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -112,6 +113,24 @@ func (s *Stack) KillProcess(name string) {
 // KillPod kills a media pod's process with SIGKILL, as the kernel does when memory
 // runs out.
 func (s *Stack) KillPod(ctx context.Context, name string) error {
+	return s.SignalPod(ctx, name, syscall.SIGKILL)
+}
+
+// CutPod parts a media pod from operator and gateway, but not from its clients, until
+// HealPod. It is false if no such pod runs. It needs Options.Partitions.
+func (s *Stack) CutPod(name string) bool { return s.node.Cut(MediaNamespace, name) }
+
+// HealPod ends what CutPod began.
+func (s *Stack) HealPod(name string) bool { return s.node.Heal(MediaNamespace, name) }
+
+// PodProcessAddress is where a media pod's process listens, also while the pod is cut off;
+// the zero Addr if it does not run.
+func (s *Stack) PodProcessAddress(name string) netip.Addr {
+	return s.node.ProcessAddress(MediaNamespace, name)
+}
+
+// SignalPod sends a signal to a media pod's process.
+func (s *Stack) SignalPod(ctx context.Context, name string, signal syscall.Signal) error {
 	var pod corev1.Pod
 	if err := s.Client.Get(ctx, client.ObjectKey{Namespace: MediaNamespace, Name: name}, &pod); err != nil {
 		return fmt.Errorf("looking for pod %s: %w", name, err)
@@ -124,7 +143,10 @@ func (s *Stack) KillPod(ctx context.Context, name string) error {
 	if err != nil || pid <= 1 {
 		return fmt.Errorf("pod %s has no process: %q", name, id)
 	}
-	return syscall.Kill(pid, syscall.SIGKILL)
+	if err := syscall.Kill(pid, signal); err != nil {
+		return fmt.Errorf("sending %v to the process of pod %s: %w", signal, name, err)
+	}
+	return nil
 }
 
 func (s *Stack) process(name string) *child.Process {

@@ -64,6 +64,10 @@ type Options struct {
 	// Advertise are the addresses that clients are told to reach media pods at;
 	// default 127.0.0.1 alone.
 	Advertise []string
+	// Partitions lets CutPod part media pods from the cluster.
+	Partitions bool
+	// MediaBinary, if set, is run in media pods instead of the command that is built here.
+	MediaBinary string
 	// OperatorFlags and GatewayFlags are added to the commands'.
 	OperatorFlags, GatewayFlags []string
 }
@@ -80,6 +84,7 @@ type Stack struct {
 
 	opts     Options
 	plane    *controlplane.Plane
+	node     *devnode.Node
 	nodeStop func()
 	logFile  *os.File
 	ports    ports
@@ -195,11 +200,16 @@ func (s *Stack) startNode(context.Context) error {
 	if err != nil {
 		return err
 	}
+	binary := s.opts.MediaBinary
+	if binary == "" {
+		binary = filepath.Join(s.Dir, "bin/media")
+	}
 	node, err := devnode.New(devnode.Options{Config: user, Namespaces: []string{MediaNamespace}, Output: s.opts.Log, Logger: logr.Discard(),
-		Binaries: map[string]string{mediaImage: filepath.Join(s.Dir, "bin/media")}})
+		Partitions: s.opts.Partitions, Binaries: map[string]string{mediaImage: binary}})
 	if err != nil {
 		return err
 	}
+	s.node = node
 	// The node outlives the context of Start: Stop ends it.
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
