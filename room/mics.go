@@ -85,35 +85,39 @@ func (r *Room) move(mic Mic, index int) {
 	r.setMic(mic)
 }
 
-// place puts a member on a microphone: the asked index or, with -1, the lowest
-// free one. A member that has one moves, with -1 it stays.
-func (r *Room) place(m Member, index int) error {
+// seat is the index at which a member can be put: the asked one or, with -1, the lowest
+// free one. A member that has one can move, with -1 it stays.
+func (r *Room) seat(m Member, index int) (int, error) {
 	held, on := r.state.Mic(m.ID)
-	var err error
 	switch {
 	case on && (index == -1 || index == held.Index):
-		return nil
+		return held.Index, nil
 	case index == -1:
-		index, err = r.freeIndex()
-	default:
-		if err = r.isFree(index); err == nil && !on {
-			err = r.spare()
-		}
+		return r.freeIndex()
 	}
-	if err != nil {
-		return err
+	err := r.isFree(index)
+	if err == nil && !on {
+		err = r.spare()
 	}
-	if on {
+	return index, err
+}
+
+// place puts a member on a microphone, at its seat.
+func (r *Room) place(m Member, index int) {
+	held, on := r.state.Mic(m.ID)
+	switch {
+	case on && index == held.Index:
+		return
+	case on:
 		r.dropMic(m.ID, "")
 		r.move(held, index)
-		return nil
+		return
 	}
 	if m.Hand != nil || m.AskedUntil != nil {
 		m.Hand, m.AskedUntil = nil, nil
 		r.setMember(m)
 	}
 	r.setMic(r.newMic(m, index))
-	return nil
 }
 
 func (c TakeMic) apply(r *Room, _ time.Time, by Actor) error {
@@ -128,7 +132,12 @@ func (c TakeMic) apply(r *Room, _ time.Time, by Actor) error {
 	case !on && r.state.Settings.MicPolicy != Auto && !m.Role.moderates():
 		return refuse(MicNotAllowed, "in this room a moderator gives the microphones")
 	}
-	return r.place(m, c.Index)
+	index, err := r.seat(m, c.Index)
+	if err != nil {
+		return err
+	}
+	r.place(m, index)
+	return nil
 }
 
 // ownMic returns the microphone that the actor holds.

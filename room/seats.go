@@ -13,30 +13,28 @@ func (c GiveMic) apply(r *Room, _ time.Time, by Actor) error {
 	if m.Status != Entered {
 		return refuse(NotEntered, "that member is not connected")
 	}
-	held, on := r.state.Mic(m.ID)
-	if on && (c.Index == -1 || c.Index == held.Index) {
-		if end := r.turn(m); end != nil {
-			held.Until = end
-			r.setMic(held)
-		}
-		return nil
+	if err := r.bringUp(m, c.Index); err != nil {
+		return err
 	}
-	return r.bringUp(m, c.Index)
+	mic, _ := r.state.Mic(m.ID) // one that it had goes on with a new turn
+	if end := r.turn(m); end != nil && (mic.Until == nil || !mic.Until.Equal(*end)) {
+		mic.Until = end
+		r.setMic(mic)
+	}
+	return nil
 }
 
 // bringUp puts a member on a microphone, out of the audience if it is there.
 func (r *Room) bringUp(m Member, index int) error {
-	was := m
-	if m.Role == Audience {
-		m.Role = Speaker
-	}
-	if err := r.place(m, index); err != nil {
+	index, err := r.seat(m, index)
+	if err != nil {
 		return err
 	}
-	if was.Role == Audience {
-		m, _ = r.state.Member(m.ID)
+	if m.Role == Audience {
+		m.Role = Speaker
 		r.setRole(m, Speaker)
 	}
+	r.place(m, index)
 	return nil
 }
 
