@@ -58,8 +58,10 @@ func (s *State) Apply(e Event) bool {
 	case e.Settings != nil:
 		s.Settings = *e.Settings
 	case e.Member != nil:
+		s.LastMember = max(s.LastMember, e.Member.ID)
 		s.Members = replace(s.Members, e.Member.ID, *e.Member, e.Type == EventLeft, memberByID)
 	case e.Mic != nil:
+		s.LastGrant = max(s.LastGrant, e.Mic.Grant)
 		s.Mics = replace(s.Mics, e.Mic.Index, *e.Mic, e.Mic.Member == 0, micByIndex)
 	case e.Record != nil:
 		s.Records = replace(s.Records, e.Record.Subject, *e.Record, !e.Record.says(), recordBySubject)

@@ -57,9 +57,7 @@ func (r *Room) at(index int) (Mic, bool) {
 
 // newMic is a grant of an index to a member, whose turn begins.
 func (r *Room) newMic(m Member, index int) Mic {
-	mic := Mic{Index: index, Member: m.ID, Grant: r.nextGrant, ModMuted: r.state.Record(m.Subject).Muted, Until: r.turn(m)}
-	r.nextGrant++
-	return mic
+	return Mic{Index: index, Member: m.ID, Grant: r.state.LastGrant + 1, ModMuted: r.state.Record(m.Subject).Muted, Until: r.turn(m)}
 }
 
 // turn is when a turn ends that begins now. Nil: it has no end.
@@ -80,8 +78,7 @@ func (r *Room) dropMic(member uint32, why Code) {
 
 // move gives a microphone another index, under a new grant.
 func (r *Room) move(mic Mic, index int) {
-	mic.Index, mic.Grant = index, r.nextGrant
-	r.nextGrant++
+	mic.Index, mic.Grant = index, r.state.LastGrant+1
 	r.setMic(mic)
 }
 

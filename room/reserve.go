@@ -147,9 +147,8 @@ func (c Reserve) keys() []string {
 
 func (r *Room) reserveNew(c Reserve, now time.Time) {
 	deadline := now.Add(c.ttl())
-	m := Member{ID: r.nextMember, Subject: c.Subject, Session: c.Session, Name: c.Name, Role: r.roleOf(c.Subject, c.Role),
+	m := Member{ID: r.state.LastMember + 1, Subject: c.Subject, Session: c.Session, Name: c.Name, Role: r.roleOf(c.Subject, c.Role),
 		Status: Reserved, Deadline: &deadline, ChatMuted: r.state.Record(c.Subject).ChatMuted, Keys: c.keys()}
-	r.nextMember++
 	r.bySubject[m.Subject], r.bySession[m.Session] = m.ID, m.ID
 	if c.Guest {
 		r.origins[m.ID] = c.Origin

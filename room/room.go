@@ -46,10 +46,8 @@ type Room struct {
 	rejoining map[string]rejoin // by session
 	origins   map[uint32]string // of guests
 
-	lease      time.Time // strangers may come in until then
-	strangers  time.Time // and not before: the epoch before may still admit
-	nextMember uint32
-	nextGrant  uint64
+	lease     time.Time // strangers may come in until then
+	strangers time.Time // and not before: the epoch before may still admit
 
 	due     time.Time // when time changes the state; zero: never
 	settled bool      // due is known: the state has not changed since
@@ -71,14 +69,12 @@ type rejoin struct {
 // and settings go on.
 func New(id ID, epoch uint64, spec Spec, seed *State, now time.Time) *Room {
 	r := &Room{
-		state:      State{ID: id, Epoch: epoch, Phase: Prepared, Settings: settingsOf(spec)},
-		bySession:  map[string]uint32{},
-		bySubject:  map[string]uint32{},
-		rejoining:  map[string]rejoin{},
-		origins:    map[uint32]string{},
-		nextMember: 1,
-		nextGrant:  1,
-		now:        now,
+		state:     State{ID: id, Epoch: epoch, Phase: Prepared, Settings: settingsOf(spec)},
+		bySession: map[string]uint32{},
+		bySubject: map[string]uint32{},
+		rejoining: map[string]rejoin{},
+		origins:   map[uint32]string{},
+		now:       now,
 	}
 	if seed == nil || seed.Settings.Spec == nil {
 		for _, subject := range spec.Banned {
@@ -103,7 +99,7 @@ func settingsOf(s Spec) Settings {
 
 func (r *Room) seed(old *State, now time.Time) {
 	s := &r.state
-	s.ActivatedAt, s.EmptySince = old.ActivatedAt, old.EmptySince
+	s.ActivatedAt, s.EmptySince, s.LastMember, s.LastGrant = old.ActivatedAt, old.EmptySince, old.LastMember, old.LastGrant
 	switch { // that the old epoch was sealed, or its owner about to enter, ended with it
 	case old.Phase == Closed:
 		s.Phase = Closed
@@ -115,13 +111,13 @@ func (r *Room) seed(old *State, now time.Time) {
 	}
 	s.Invites = slices.Clone(old.Invites)
 	for _, rec := range old.Records {
-		r.nextMember = max(r.nextMember, rec.Member+1)
+		s.LastMember = max(s.LastMember, rec.Member)
 		rec.Banned = rec.Banned || s.Record(rec.Subject).Banned
 		s.Records = replace(s.Records, rec.Subject, rec, false, recordBySubject)
 	}
 	deadline := now.Add(StopAfter)
 	for _, m := range old.Members {
-		r.nextMember = max(r.nextMember, m.ID+1)
+		s.LastMember = max(s.LastMember, m.ID)
 		if !m.visible() {
 			continue
 		}
@@ -130,7 +126,7 @@ func (r *Room) seed(old *State, now time.Time) {
 		r.bySubject[m.Subject] = m.ID
 	}
 	for _, m := range old.Mics {
-		r.nextGrant = max(r.nextGrant, m.Grant+1)
+		s.LastGrant = max(s.LastGrant, m.Grant)
 		if _, ok := s.Member(m.Member); ok {
 			s.Mics = append(s.Mics, m)
 		}

@@ -147,6 +147,12 @@ type State struct {
 	EmptySince   *time.Time  `json:"emptySince,omitempty"` // nobody at all is in the room
 	CloseReason  string      `json:"closeReason,omitempty"`
 	CloseMessage string      `json:"closeMessage,omitempty"` // a sentence of who closed it
+
+	// The highest of all that were given out, so that none is given twice. Clients are not
+	// shown them.
+
+	LastMember uint32 `json:"lastMember,omitempty"`
+	LastGrant  uint64 `json:"lastGrant,omitempty"`
 }
 
 // Clone returns a copy that shares nothing mutable with s.
@@ -237,7 +243,7 @@ func inviteByID(u InviteUse, id string) int        { return strings.Compare(u.ID
 // and only members that entered (in this epoch or the one before).
 func (s *State) Public() *State {
 	p := *s
-	p.Settings, p.Records, p.Invites = s.Settings.public(), nil, nil
+	p.Settings, p.Records, p.Invites, p.LastMember, p.LastGrant = s.Settings.public(), nil, nil, 0, 0
 	p.Mics = slices.Clone(s.Mics)
 	p.Members = make([]Member, 0, len(s.Members))
 	for _, m := range s.Members {
