@@ -77,10 +77,9 @@ func (c Unban) apply(r *Room, _ time.Time, by Actor) error {
 		return err
 	}
 	for _, rec := range r.state.Records {
-		if rec.Subject == c.Subject || rec.Member == c.Member && c.Member != 0 {
-			if rec.Banned || rec.Kicked != nil {
-				r.remember(rec.Subject, func(rec *Record) { rec.Banned, rec.Kicked = false, nil })
-			}
+		named := rec.Subject == c.Subject || rec.Member == c.Member && c.Member != 0
+		if named && (rec.Banned || rec.Kicked != nil) {
+			r.remember(rec.Subject, func(rec *Record) { rec.Banned, rec.Kicked = false, nil })
 			return nil
 		}
 	}

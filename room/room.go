@@ -190,8 +190,12 @@ func (r *Room) emit(e Event) {
 	r.settled = false
 }
 
-func (r *Room) setMember(m Member) { r.emit(Event{Type: EventMember, Member: &m}) }
-func (r *Room) setMic(m Mic)       { r.emit(Event{Type: EventMic, Mic: &m}) }
+func (r *Room) setMember(m Member) {
+	r.emit(Event{Type: EventMember, Member: &m})
+	r.remember(m.Subject, func(*Record) {}) // under its new name or number
+}
+
+func (r *Room) setMic(m Mic) { r.emit(Event{Type: EventMic, Mic: &m}) }
 
 func (r *Room) setSettings(change func(*Settings)) {
 	s := r.state.Settings
@@ -214,7 +218,7 @@ func (r *Room) remember(subject string, change func(*Record)) {
 		rec.Name, rec.Member = m.Name, m.ID
 	}
 	change(&rec)
-	if old.says() || rec.says() {
+	if rec != old && (old.says() || rec.says()) {
 		r.emit(Event{Type: EventRecord, Record: &rec})
 	}
 }
