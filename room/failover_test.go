@@ -3,6 +3,8 @@ package room
 import (
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestSeedHoldsPlaces(t *testing.T) {
@@ -79,4 +81,113 @@ func TestSealed(t *testing.T) {
 	b.refused(Moving, Control, Reserve{Subject: "bob", Session: "s"})
 	b.refused(Moving, as("key:t:ann"), Mute{Muted: true})
 	b.do(as("key:t:ann"), Leave{})
+}
+
+// nextEpoch is the room in another pod that knew all of this one's state.
+func (b *bench) nextEpoch() *bench {
+	b.Helper()
+	next := &bench{T: b.T, Room: New(b.View().ID, b.View().Epoch+1, *b.View().Settings.Spec, b.State(), b.now), now: b.now}
+	next.do(Control, Renew{Until: b.now.Add(time.Hour)})
+	return next
+}
+
+// rejoin brings back a subject whose place is held; its session is the subject.
+func (b *bench) rejoin(subject string) {
+	b.Helper()
+	for _, c := range []Command{Reserve{Subject: subject, Session: subject}, Open{Session: subject}, Associate{Session: subject}} {
+		b.do(Control, c)
+	}
+}
+
+func TestSeedKeepsEverything(t *testing.T) {
+	b := newBench(t, func(s *Spec) { s.MicPolicy, s.SpeakingSeconds, s.MaxMembers, s.MaxMics = OnRequest, 600, 9, 3 })
+	for _, subject := range []string{ann, "bob", "cyd", "dan"} {
+		b.enter(subject)
+	}
+	b.do(as(ann), GiveMic{Member: b.number("bob"), Index: 1})
+	b.do(as(ann), MuteMember{Member: b.number("bob"), Muted: true})
+	b.do(as(ann), SetPriority{Member: b.number("bob"), Priority: true})
+	b.do(as("cyd"), RaiseHand{Raised: true})
+	b.do(as(ann), HandPriority{Member: b.number("cyd"), Priority: 3})
+	b.do(as(ann), ChatMute{Member: b.number("dan"), Muted: true})
+	b.do(as(ann), AskToSpeak{Member: b.number("dan")})
+	b.do(as(ann), LockMic{Index: 2, Locked: true})
+	b.do(as(ann), Configure{Access: new(Locked), Announcement: new("Hello."), Metadata: &map[string]string{"topic": "tea"}})
+	b.do(as(ann), ResetInvites{})
+	b.do(as(ann), TransferHost{Member: b.number("cyd")})
+	want := b.State()
+	next := b.nextEpoch()
+	for _, subject := range []string{ann, "bob", "cyd", "dan"} {
+		next.rejoin(subject)
+	}
+	got := next.State()
+	got.Epoch, got.Seq = want.Epoch, want.Seq
+	if d := cmp.Diff(want, got); d != "" {
+		t.Fatalf("the next epoch, with everybody back, differs:\n%s", d)
+	}
+}
+
+// Who was about to come in begins again, and with it its use of a link.
+func TestSeedGivesUsesBack(t *testing.T) {
+	b := newBench(t)
+	b.enter(ann)
+	link := Invite{ID: "l", Uses: 1, Until: t0.Add(time.Hour)}
+	b.do(Control, by(link, "bob", "b", t0))
+	next := b.nextEpoch()
+	next.now = t0.Add(OldLease)
+	next.do(Control, by(link, "bob", "b2", t0))
+	next.refused(InviteUsed, Control, by(link, "cyd", "c", t0))
+}
+
+// A number names one member for ever: moderators act on it, and so does the mixing of audio.
+func TestSeedNeverReusesNumbersAndGrants(t *testing.T) {
+	b := newBench(t)
+	b.enter(ann)
+	bob := b.enter("bob")
+	grant := b.mic("bob").Grant
+	b.do(as("bob"), Leave{})
+	next := b.nextEpoch()
+	next.now = t0.Add(OldLease)
+	if cyd := next.enter("cyd"); cyd.ID <= bob.ID || next.mic("cyd").Grant <= grant {
+		t.Fatalf("cyd is member %d with grant %d; bob was %d with %d", cyd.ID, next.mic("cyd").Grant, bob.ID, grant)
+	}
+}
+
+// Since when the host is gone, or everybody is, is known from the beginning of the epoch.
+func TestSeedSettles(t *testing.T) {
+	b := newBench(t)
+	b.enter(ann)
+	next := b.nextEpoch()
+	if events := next.do(Control, Tick{}); len(events) > 0 || next.View().Settings.HostGone == nil {
+		t.Fatalf("the first tick of an epoch: %+v, %+v", events, next.View().Settings)
+	}
+	b.do(Control, Reserve{Subject: "bob", Session: "b"})
+	b.do(as(ann), Leave{})
+	next = b.nextEpoch()
+	if s := next.View(); s.EmptySince == nil || len(s.Members) > 0 {
+		t.Fatalf("only a reservation was left, and it ended: %+v", s)
+	}
+}
+
+// A replica from elsewhere may list a member whom the newer list of bans has.
+func TestSeedOfWhoIsOut(t *testing.T) {
+	b := newBench(t)
+	b.enter(ann)
+	b.enter("bob")
+	seed := b.State()
+	seed.Records = []Record{{Subject: "bob", Banned: true}}
+	next := New(seed.ID, 2, *seed.Settings.Spec, seed, t0)
+	if _, in := next.View().Subject("bob"); in || len(next.View().Mics) != 1 {
+		t.Fatalf("banned, and yet its place is held: %+v", next.View())
+	}
+}
+
+func TestSeedOfAClosedRoom(t *testing.T) {
+	b := newBench(t)
+	b.enter(ann)
+	b.do(as(ann), Close{Message: "Good night."})
+	s := New(b.View().ID, 2, *b.View().Settings.Spec, b.State(), t0).View()
+	if s.Phase != Closed || s.CloseReason != "ClosedByModerator" || s.CloseMessage != "Good night." {
+		t.Fatalf("closed once, closed for ever: %+v", s)
+	}
 }

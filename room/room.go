@@ -84,6 +84,8 @@ func New(id ID, epoch uint64, spec Spec, seed *State, now time.Time) *Room {
 	if seed != nil {
 		r.seed(seed, now)
 		_ = SetSpec{Spec: spec}.apply(r, now, Control) // an older spec changes nothing
+		r.noteHost(now)
+		r.noteEmpty()
 	}
 	// What was done so far is part of the snapshot that this epoch begins with.
 	r.state.Seq, r.events = 0, nil
@@ -102,7 +104,7 @@ func (r *Room) seed(old *State, now time.Time) {
 	s.ActivatedAt, s.EmptySince, s.LastMember, s.LastGrant = old.ActivatedAt, old.EmptySince, old.LastMember, old.LastGrant
 	switch { // that the old epoch was sealed, or its owner about to enter, ended with it
 	case old.Phase == Closed:
-		s.Phase = Closed
+		s.Phase, s.CloseReason, s.CloseMessage = Closed, old.CloseReason, old.CloseMessage
 	case old.ActivatedAt != nil:
 		s.Phase = Opened
 	}
@@ -118,7 +120,8 @@ func (r *Room) seed(old *State, now time.Time) {
 	deadline := now.Add(StopAfter)
 	for _, m := range old.Members {
 		s.LastMember = max(s.LastMember, m.ID)
-		if !m.visible() {
+		if rec := s.Record(m.Subject); !m.visible() || rec.Banned || rec.Kicked != nil {
+			r.unuse(m)
 			continue
 		}
 		m.Status, m.Session, m.Deadline, m.Keys = Held, "", &deadline, nil
