@@ -7,6 +7,9 @@ import (
 
 // Next is when time alone changes the room: a Tick is due then. Zero: never.
 func (r *Room) Next() time.Time {
+	if r.state.Phase == Closed {
+		return time.Time{}
+	}
 	if !r.settled {
 		r.due, r.settled = r.earliest(), true
 	}
@@ -42,7 +45,7 @@ func (r *Room) earliest() time.Time {
 	for i := range s.Invites {
 		consider(&s.Invites[i].Until)
 	}
-	if gone := s.Settings.HostGone; gone != nil {
+	if gone := s.Settings.HostGone; gone != nil && s.Phase == Opened {
 		if _, ok := r.successor(); ok {
 			due := gone.Add(HostGrace)
 			consider(&due)
@@ -53,7 +56,7 @@ func (r *Room) earliest() time.Time {
 
 // pass does what time alone does until now.
 func (r *Room) pass(now time.Time) {
-	if due := r.Next(); due.IsZero() || now.Before(due) || r.state.Phase == Closed {
+	if due := r.Next(); due.IsZero() || now.Before(due) {
 		return
 	}
 	for s, j := range r.rejoining {
