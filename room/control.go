@@ -80,14 +80,13 @@ func (r *Room) followBans(old, next Spec, now time.Time) {
 func (r *Room) followModerators(old, next Spec) {
 	for _, m := range slices.Clone(r.state.Members) {
 		was, is := slices.Contains(old.Moderators, m.Subject), slices.Contains(next.Moderators, m.Subject)
-		if was == is || m.Role == Host || m.Subject == r.state.Settings.Owner {
-			continue
+		switch {
+		case was == is || m.Role == Host || m.Subject == r.state.Settings.Owner:
+		case is:
+			r.setRole(m, CoHost)
+		case m.Role == CoHost:
+			r.setRole(m, Speaker)
 		}
-		role := Speaker
-		if is {
-			role = CoHost
-		}
-		r.setRole(m, role)
 	}
 }
 

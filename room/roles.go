@@ -64,12 +64,12 @@ func (r *Room) setRole(m Member, role Role) {
 }
 
 func (c TransferHost) apply(r *Room, _ time.Time, by Actor) error {
-	role, err := r.moderator(by)
-	if err != nil {
-		return err
-	}
-	if by != Control && role != Host {
-		if m, _ := r.commander(by); m.Subject != r.state.Settings.Owner {
+	if by != Control {
+		as, err := r.commander(by)
+		if err != nil {
+			return err
+		}
+		if as.Role != Host && as.Subject != r.state.Settings.Owner {
 			return refuse(NotAllowed, "only the host or the room's owner may do this")
 		}
 	}
