@@ -50,7 +50,8 @@ fuzz: ## Fuzz every parser of bytes from the network, FUZZTIME=10s each.
 	hack/fuzz.sh $(or $(FUZZTIME),10s)
 
 .PHONY: soak
-soak: ## Run for hours what CI has no time for: each fuzz target for FUZZTIME=10m.
+soak: ## Run for hours what CI has no time for: the room against its model, ROOMSTEPS=10000000; each fuzz target, FUZZTIME=10m.
+	go test -count=1 -timeout 0 -v -run '^TestModel$$' ./room -room.steps=$(or $(ROOMSTEPS),10000000) | grep -v 'rapid. OK'
 	$(MAKE) --no-print-directory fuzz FUZZTIME=$(or $(FUZZTIME),10m)
 
 .PHONY: bench

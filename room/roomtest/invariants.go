@@ -16,7 +16,7 @@ var states = []func(*room.State) error{
 
 // steps are the invariants of a step.
 var steps = []func(before, after *room.State, events []room.Event) error{
-	dense, reproduces, caps, versions, grants, newcomers, latched, gone,
+	dense, reproduces, followed, caps, versions, grants, newcomers, latched, gone,
 }
 
 func when(broken bool, format string, args ...any) error {
@@ -241,6 +241,25 @@ func equal(want, got *room.State) error {
 		}
 	}
 	return errors.Join(broken...)
+}
+
+// Who is shown the public part alone, of a state and of the events after it, has the
+// public part of the state after them.
+func followed(before, after *room.State, events []room.Event) error {
+	follower, want := before.Public(), after.Public()
+	for _, e := range events {
+		if !follower.Apply(e.Public()) {
+			return fmt.Errorf("the public event %d does not follow %d", e.Seq, follower.Seq)
+		}
+	}
+	follower.LastMember, follower.LastGrant = 0, 0
+	if len(follower.Members)+len(want.Members) == 0 {
+		follower.Members, want.Members = nil, nil
+	}
+	if err := equal(want, follower); err != nil {
+		return fmt.Errorf("who follows the public events does not have the public state: %w", err)
+	}
+	return nil
 }
 
 // Members and microphones never grow beyond what may exist; where a cap was lowered, they

@@ -73,8 +73,10 @@ func Begin(s *room.State) *History {
 // keeps after.
 func (h *History) Step(after *room.State, events []room.Event) error {
 	broken := []error{Check(h.last, after, events)}
+	shown := h.last.Clone()
 	for _, e := range events {
-		broken = append(broken, h.fresh(e))
+		broken = append(broken, h.fresh(shown, e))
+		shown.Apply(e)
 	}
 	h.last = after
 	h.note(after)
@@ -91,18 +93,18 @@ func (h *History) NextEpoch(s *room.State) error {
 
 // fresh checks that a number is never used twice: not by another member that came in later,
 // and not by another grant, also not after its holder has gone or in a later epoch.
-func (h *History) fresh(e room.Event) error {
+func (h *History) fresh(shown *room.State, e room.Event) error {
 	switch {
 	case e.Type == room.EventMember && e.Member.ID > h.number:
 		h.number = e.Member.ID
 	case e.Type == room.EventMember:
-		if m, here := h.last.Member(e.Member.ID); !here || m.Subject != e.Member.Subject {
+		if m, here := shown.Member(e.Member.ID); !here || m.Subject != e.Member.Subject {
 			return fmt.Errorf("number %d was another member's", e.Member.ID)
 		}
 	case e.Type == room.EventMic && e.Mic.Grant > h.grant:
 		h.grant = e.Mic.Grant
 	case e.Type == room.EventMic && e.Mic.Member != 0:
-		if m, on := h.last.Mic(e.Mic.Member); !on || m.Grant != e.Mic.Grant || m.Index != e.Mic.Index {
+		if m, on := shown.Mic(e.Mic.Member); !on || m.Grant != e.Mic.Grant || m.Index != e.Mic.Index {
 			return fmt.Errorf("grant %d was given before", e.Mic.Grant)
 		}
 	}
