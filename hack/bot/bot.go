@@ -25,7 +25,8 @@ type Config struct {
 	Group      string // join by the group's ID instead
 	Credential string // a ticket, or what else the gateway takes as a bearer
 	Name       string
-	Slots      int // receiving m-lines; default 3
+	Invite     string // of a link; empty: it was not invited by one
+	Slots      int    // receiving m-lines; default 3
 	Client     *http.Client
 }
 
@@ -128,7 +129,11 @@ func (b *Bot) Ask(ctx context.Context) error {
 	if b.cfg.Group != "" {
 		path = "/v1/groups/" + b.cfg.Group + "/join"
 	}
-	return b.call(ctx, http.MethodPost, path, b.cfg.Credential, map[string]string{"name": b.cfg.Name}, &b.Grant)
+	wish := map[string]string{"name": b.cfg.Name}
+	if b.cfg.Invite != "" {
+		wish["invite"] = b.cfg.Invite
+	}
+	return b.call(ctx, http.MethodPost, path, b.cfg.Credential, wish, &b.Grant)
 }
 
 // Connect offers, and returns when the media connection stands.
