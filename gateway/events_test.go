@@ -161,7 +161,9 @@ func TestStreamEndsWithItsSession(t *testing.T) {
 	}{
 		{"kicked", func(w *world, member uint32, _ string) { w.command(room.Kick{Member: member}) }, ""},
 		{"left", func(w *world, _ uint32, session string) { w.command(room.Leave{Session: session}) }, ""},
-		{"its key was revoked", func(w *world, _ uint32, _ string) { w.command(room.RevokeKeys{Keys: []string{w.keys.tokens.Keys[0].ID}}) }, ""},
+		{"its key was revoked", func(w *world, _ uint32, _ string) {
+			w.command(room.RevokeKeys{Keys: []string{w.keys.tokens.Keys[0].ID}})
+		}, ""},
 		{"closed in the pod", func(w *world, _ uint32, _ string) { w.command(room.Close{}) }, "closed"},
 		{"closed by its resource", func(w *world, _ uint32, _ string) {
 			w.status(func(s *v1alpha1.VoiceRoomStatus) { s.Phase = v1alpha1.RoomClosed })

@@ -16,5 +16,6 @@ func (g *Gateway) Routes() []string {
 var Bodies = map[string]any{
 	"Problem": mediaapi.Problem{}, "NewGuest": newGuest{}, "Guest": guest{}, "NewRoom": newRoom{}, "Room": summary{}, "RoomMic": summaryMic{},
 	"NewInvite": newInvite{}, "Invite": invite{}, "Join": wish{}, "Grant": joined{}, "Feedback": outcome{}, "Entered": fedBack{}, "HeldMic": heldMic{},
+	"Commanded": commanded{}, "Removed": removed{}, "RemovedList": removedList{},
 	"NewMessage": newMessage{}, "Message": message{}, "Messages": messages{},
 }

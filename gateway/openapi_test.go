@@ -1,7 +1,8 @@
 package gateway_test
 
 import (
-	"os"
+	"mime"
+	"net/http"
 	"reflect"
 	"slices"
 	"strings"
@@ -9,56 +10,62 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	"sigs.k8s.io/yaml"
 
 	"voiceroom.dev/voiceroom/gateway"
+	"voiceroom.dev/voiceroom/room"
+	"voiceroom.dev/voiceroom/test/docs/documents"
 )
 
-// document is docs/openapi.yaml, as far as it is compared.
-type document struct {
-	Paths      map[string]map[string]any `json:"paths"`
-	Components map[string]map[string]any `json:"components"`
-}
+// document is docs/openapi.yaml. Every request that a test here makes is compared with it.
+var document = func() *documents.Document {
+	d, err := documents.OpenAPI()
+	must(err)
+	return d
+}()
 
-func readDocument(t *testing.T) (document, any) {
-	t.Helper()
-	text, err := os.ReadFile("../docs/openapi.yaml")
-	if err != nil {
-		t.Fatal(err)
+// agree compares a request and its answer with the document.
+func (w *world) agree(c call, a answer) {
+	w.t.Helper()
+	if !strings.HasPrefix(c.path, "/v1") && !strings.HasPrefix(c.path, "/rtc") || c.method == http.MethodOptions {
+		return // the page, and what a browser asks before
 	}
-	var d document
-	var whole any
-	for _, into := range []any{&d, &whole} {
-		if err := yaml.Unmarshal(text, into); err != nil {
-			t.Fatal(err)
-		}
+	mediaType, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
+	if err := document.CheckAnswer(c.method, c.path, a.status, mediaType, a.body); err != nil {
+		w.t.Errorf("%s %s: the answer is not as documented: %v", c.method, c.path, err)
 	}
-	return d, whole
+	if a.status/100 != 2 {
+		return
+	}
+	if mediaType = "application/json"; c.contentType != "" {
+		mediaType, _, _ = mime.ParseMediaType(c.contentType)
+	}
+	if err := document.CheckRequest(c.method, c.path, mediaType, []byte(c.body)); err != nil {
+		w.t.Errorf("%s %s was taken and is not as documented: %v", c.method, c.path, err)
+	}
 }
 
 // Every route is documented and everything that is documented is a route.
 func TestDocumentHasEveryRoute(t *testing.T) {
-	d, _ := readDocument(t)
 	g, err := gateway.New(gateway.Config{Metrics: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var documented []string
 	operations := map[string]bool{}
-	for path, item := range d.Paths {
-		for method, operation := range item {
-			if method == "parameters" {
-				continue
+	for path, item := range document.Paths {
+		for method, o := range item.Operations() {
+			documented = append(documented, method+" "+path)
+			if o.OperationID == "" || operations[o.OperationID] || o.Summary == "" {
+				t.Errorf("%s %s: operationId %q is missing or not the only one, or there is no summary", method, path, o.OperationID)
 			}
-			documented = append(documented, strings.ToUpper(method)+" "+path)
-			o, _ := operation.(map[string]any)
-			id, _ := o["operationId"].(string)
-			if id == "" || operations[id] || o["summary"] == nil {
-				t.Errorf("%s %s: operationId %q is missing or not the only one, or there is no summary", method, path, id)
-			}
-			operations[id] = true
-			if responses, _ := o["responses"].(map[string]any); len(responses) < 2 || responses["default"] == nil {
+			operations[o.OperationID] = true
+			if _, ok := o.Responses["default"]; !ok || len(o.Responses) < 2 {
 				t.Errorf("%s %s does not say how it succeeds and fails", method, path)
+			}
+			for _, tag := range o.Tags {
+				if !slices.ContainsFunc(document.Tags, func(t documents.Tag) bool { return t.Name == tag }) {
+					t.Errorf("%s %s: there is no tag %s", method, path, tag)
+				}
 			}
 		}
 	}
@@ -72,47 +79,61 @@ func TestDocumentHasEveryRoute(t *testing.T) {
 
 // The schemas have the fields that are sent and taken.
 func TestDocumentHasEveryField(t *testing.T) {
-	d, _ := readDocument(t)
-	schemas := d.Components["schemas"]
+	schemas := map[string]any{"State": room.State{}, "RoomID": room.ID{}, "Settings": room.Settings{}, "Spec": room.Spec{}, "Member": room.Member{},
+		"Hand": room.Hand{}, "Mic": room.Mic{}, "Record": room.Record{}, "InviteUse": room.InviteUse{}}
 	for name, body := range gateway.Bodies {
-		var sent, documented []string
-		for f := range reflect.TypeOf(body).Fields() {
-			field, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			sent = append(sent, field)
+		schemas[name] = body
+	}
+	for _, name := range room.CommandNames() {
+		if !room.ClientCommand(name) {
+			continue
 		}
-		schema, _ := schemas[name].(map[string]any)
-		properties, _ := schema["properties"].(map[string]any)
+		c, err := room.Decode(name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		schema := reflect.TypeOf(c).Name()
+		schemas[schema] = c
+		_, o, ok := document.Find("POST", "/v1/rooms/n/r/commands/"+name)
+		if want := "#/components/schemas/" + schema; !ok || o.RequestBody == nil || o.RequestBody.Content["application/json"].Schema["$ref"] != want {
+			t.Errorf("command %s: its body is not %s", name, want)
+		}
+	}
+	for name, body := range schemas {
+		properties, _ := document.Components.Schemas[name]["properties"].(map[string]any)
+		documented := []string{}
 		for field := range properties {
 			documented = append(documented, field)
 		}
-		slices.Sort(sent)
 		slices.Sort(documented)
-		if diff := cmp.Diff(sent, documented); diff != "" {
+		if diff := cmp.Diff(documents.Fields(body), documented); diff != "" {
 			t.Errorf("schema %s (-sent +documented):\n%s", name, diff)
 		}
 	}
 }
 
-func TestDocumentsReferencesResolve(t *testing.T) {
-	d, whole := readDocument(t)
-	var walk func(v any)
-	walk = func(v any) {
-		switch v := v.(type) {
-		case map[string]any:
-			if ref, ok := v["$ref"].(string); ok {
-				parts := strings.Split(strings.TrimPrefix(ref, "#/components/"), "/")
-				if len(parts) != 2 || d.Components[parts[0]][parts[1]] == nil {
-					t.Errorf("%s leads nowhere", ref)
-				}
-			}
-			for _, inner := range v {
-				walk(inner)
-			}
-		case []any:
-			for _, inner := range v {
-				walk(inner)
-			}
+func TestDocumentIsSound(t *testing.T) {
+	if err := document.CheckReferences(); err != nil {
+		t.Error(err)
+	}
+	for name, s := range document.Components.Schemas {
+		if err := documents.CheckKeywords(s); err != nil {
+			t.Errorf("schema %s: %v", name, err)
 		}
 	}
-	walk(whole)
+	for path, item := range document.Paths {
+		named := 0
+		for _, p := range item.Parameters {
+			if p.Ref != "" {
+				p = document.Components.Parameters[strings.TrimPrefix(p.Ref, "#/components/parameters/")]
+			}
+			named++
+			if p.In != "path" || !p.Required || !strings.Contains(path, "{"+p.Name+"}") {
+				t.Errorf("%s: parameter %q is not in it", path, p.Name)
+			}
+		}
+		if named != strings.Count(path, "{") {
+			t.Errorf("%s: %d parameters are described", path, named)
+		}
+	}
 }

@@ -337,6 +337,7 @@ func (w *world) do(c call) answer {
 		}
 		a.code, a.detail = string(p.Code), p.Detail
 	}
+	w.agree(c, a)
 	return a
 }
 
