@@ -136,6 +136,90 @@ func TestRevokedWhilePacketsRace(t *testing.T) {
 	}
 }
 
+// A grant that ended is not the one that the same member was given since: what came under it
+// is not forwarded under the other, nor sent again. One that only moved goes on without a gap.
+func TestFence(t *testing.T) {
+	tests := []struct {
+		name  string
+		moved []uint64
+		cut   bool
+	}{
+		{"given again", nil, true},
+		{"another one moved", []uint64{8}, true},
+		{"moved", []uint64{8, 7}, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f := newForwarder()
+			ann, wire := listen(t, f, "ann", 1)
+			bob, _ := listen(t, f, "bob", 1)
+			first := time.Now()
+			f.setGrants([]grant{{session: bob, member: 2, number: 7}}, nil, first)
+			talk := newTalk(bob, 30)
+			talk.packet.Arrival = first
+			talk.next(f)
+			if wire.heard(2) != 1 || wire.heard(0) != 0 {
+				t.Fatal("bob is not heard under his first grant")
+			}
+			talk.packet.Sequence++
+			late := talk.packet // arrives, and waits for the mutex
+			late.Arrival = late.Arrival.Add(time.Millisecond)
+
+			f.setGrants([]grant{{session: bob, member: 2, number: 9}}, test.moved, talk.packet.Arrival.Add(2*time.Millisecond))
+			for seq := range 1 << 16 {
+				f.resend(ann, 0, []uint16{uint16(seq)})
+			}
+			f.forward(bob, &late)
+			want := 1 // by the first grant
+			if !test.cut {
+				want += 2 // sent again, and the one that waited
+			}
+			if got := wire.heard(2); got != want {
+				t.Errorf("%d packets of bob were sent, want %d", got, want)
+			}
+			if silenced := wire.heard(0) > 0; silenced != test.cut {
+				t.Errorf("his slot ends in silence: %v, want %v", silenced, test.cut)
+			}
+			talk.next(f)
+			if got := wire.heard(2); got != want+1 {
+				t.Errorf("the first packet under his grant of now is not sent")
+			}
+			f.setGrants([]grant{{session: bob, member: 2, number: 9}}, nil, talk.packet.Arrival)
+			if talk.next(f); wire.heard(2) != want+2 {
+				t.Error("the same grant again silenced him")
+			}
+		})
+	}
+}
+
+// Who has priority is heard at its first word where there is no slot for all.
+func TestPriorityIsHeard(t *testing.T) {
+	f := newForwarder()
+	listener, _ := listen(t, f, "listener", 1)
+	bob, _ := listen(t, f, "bob", 1)
+	cy, _ := listen(t, f, "cy", 1)
+	grants := []grant{{session: bob, member: 2, number: 1}, {session: cy, member: 3, number: 2, priority: true}}
+	f.setGrants(grants, nil, time.Now())
+	loud, soft := newTalk(bob, 20), newTalk(cy, 45)
+	for range 10 {
+		loud.next(f)
+	}
+	if got := slotsOf(listener); !slices.Equal(got, []uint32{2}) {
+		t.Fatalf("slots %v while only bob talks", got)
+	}
+	soft.packet.Arrival = loud.packet.Arrival
+	soft.next(f)
+	if got := slotsOf(listener); !slices.Equal(got, []uint32{3}) {
+		t.Errorf("slots %v, want who has priority", got)
+	}
+	grants[1].priority = false
+	f.setGrants(grants, nil, soft.packet.Arrival)
+	loud.next(f)
+	if got := slotsOf(listener); !slices.Equal(got, []uint32{2}) {
+		t.Errorf("slots %v after the priority was taken back", got)
+	}
+}
+
 // With more talkers than slots the loudest are heard, each listener without itself,
 // and who goes on talking keeps its slot.
 func TestLoudestOnSlots(t *testing.T) {

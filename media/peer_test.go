@@ -79,6 +79,8 @@ type message struct {
 	Session string       `json:"session"`
 	Epoch   uint64       `json:"epoch"`
 	Seq     uint64       `json:"seq"`
+	Durable uint64       `json:"durable"`
+	Detail  string       `json:"detail"`
 	State   *room.State  `json:"state"`
 	Events  []room.Event `json:"events"`
 	Slots   json.RawMessage
@@ -87,7 +89,10 @@ type message struct {
 // await takes messages until one of the type comes that ok accepts; nil accepts all.
 func (c *peer) await(kind string, ok func(message) bool) message {
 	c.pod.t.Helper()
-	for {
+	for deadline := time.Now().Add(transporttest.Patience); ; {
+		if time.Now().After(deadline) { // heartbeats never end
+			c.pod.t.Fatalf("the message %s that is waited for did not come", kind)
+		}
 		text := transporttest.Receive(c.pod.t, c.Messages, "a message "+kind)
 		var m message
 		if err := json.Unmarshal([]byte(text), &m); err != nil {

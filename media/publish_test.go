@@ -53,6 +53,40 @@ func TestSlowWatcher(t *testing.T) {
 	}
 }
 
+// What is kept for watchers that come back is bounded, and has no gap.
+func TestHistory(t *testing.T) {
+	tests := []struct {
+		name         string
+		events, size int
+		since        uint64
+		want         int // frames
+		has          bool
+	}{
+		{"nothing yet", 0, 0, 0, 0, true},
+		{"the newest", 10, 100, 10, 0, true},
+		{"some", 10, 100, 7, 3, true},
+		{"all", 10, 100, 0, 10, true},
+		{"from the future", 10, 100, 11, 0, false},
+		{"as many as are kept", historyEvents + 5, 10, 5, historyEvents, true},
+		{"one too many", historyEvents + 5, 10, 4, 0, false},
+		{"large ones", 20, historyBytes / 4, 16, 4, true},
+		{"too many large ones", 20, historyBytes / 4, 15, 0, false},
+		{"one larger than all that is kept", 2, historyBytes + 1, 1, 0, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var h history
+			for i := range test.events {
+				h.add(uint64(i+1), make([]byte, test.size))
+			}
+			got, ok := h.since(test.since)
+			if len(got) != test.want || ok != test.has {
+				t.Errorf("%d frames, %v; want %d, %v", len(got), ok, test.want, test.has)
+			}
+		})
+	}
+}
+
 // Where a snapshot is too large for a client, those who only listen are left out.
 func TestSnapshots(t *testing.T) {
 	k := newTestKeeper(t)

@@ -20,6 +20,17 @@ const (
 	none   = -2
 )
 
+func (s speech) play(r *Ranking, talkers []*Talker, now *time.Time) {
+	for range s.packets {
+		*now = now.Add(20 * time.Millisecond)
+		for i, level := range s.levels {
+			if level != silent {
+				r.Heard(talkers[i], uint8(max(level, 0)), level != none, *now)
+			}
+		}
+	}
+}
+
 func TestOrder(t *testing.T) {
 	tests := []struct {
 		name     string
@@ -44,19 +55,73 @@ func TestOrder(t *testing.T) {
 			talkers := []*Talker{r.Add(), r.Add(), r.Add()}
 			now := time.Unix(1_000_000, 0)
 			for _, s := range test.speeches {
-				for range s.packets {
-					now = now.Add(20 * time.Millisecond)
-					for i, level := range s.levels {
-						if level != silent {
-							r.Heard(talkers[i], uint8(max(level, 0)), level != none, now)
-						}
-					}
-				}
+				s.play(&r, talkers, &now)
 			}
 			if got := orderOf(&r, talkers); got != test.want {
 				t.Errorf("order %s, want %s", got, test.want)
 			}
 		})
+	}
+}
+
+// A talker with priority is heard from its first word on, for as long as it speaks and
+// a moment longer; without a word it holds up nobody.
+func TestPriority(t *testing.T) {
+	tests := []struct {
+		name     string
+		speeches []speech // 1 has priority from the second on
+		want     string
+	}{
+		{"its first word", []speech{{50, []int{24, silent, 24}}, {1, []int{24, 45, 24}}}, "1 0 2"},
+		{"its first word without a level", []speech{{50, []int{24, silent, 24}}, {1, []int{24, none, 24}}}, "1 0 2"},
+		{"it speaks already", []speech{{50, []int{24, 40, 24}}, {1, []int{24, 40, 24}}}, "1 0 2"},
+		{"others shout", []speech{{50, []int{24, 45, 24}}, {500, []int{0, 45, 0}}}, "1 0 2"},
+		{"a pause between sentences", []speech{{1, []int{24, 24, 24}}, {50, []int{24, 24, 24}}, {40, []int{24, 127, 24}}}, "1 0 2"},
+		{"it is silent", []speech{{50, []int{24, silent, 24}}, {50, []int{24, 127, 24}}}, "0 2 1"},
+		{"it breathes", []speech{{50, []int{24, silent, 24}}, {50, []int{24, 55, 24}}}, "0 2 1"},
+		{"it sends nothing", []speech{{50, []int{24, 127, 24}}, {50, []int{24, silent, 24}}}, "0 2 1"},
+		{"it has stopped speaking", []speech{{50, []int{24, 24, 24}}, {50, []int{24, 24, 24}}, {100, []int{24, 127, 24}}}, "0 2 1"},
+		{"it has stopped sending", []speech{{50, []int{24, 24, 24}}, {50, []int{24, 24, 24}}, {100, []int{24, silent, 24}}}, "0 2 1"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var r Ranking
+			talkers := []*Talker{r.Add(), r.Add(), r.Add()}
+			now := time.Unix(1_000_000, 0)
+			for i, s := range test.speeches {
+				talkers[1].Priority = i > 0
+				s.play(&r, talkers, &now)
+			}
+			if got := orderOf(&r, talkers); got != test.want {
+				t.Errorf("order %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// Of several with priority the louder is first, as without; who loses it is ordered like all.
+func TestPriorityAmongThemselves(t *testing.T) {
+	var r Ranking
+	talkers := []*Talker{r.Add(), r.Add(), r.Add()}
+	talkers[1].Priority, talkers[2].Priority = true, true
+	now := time.Unix(1_000_000, 0)
+	for _, step := range []struct {
+		s    speech
+		want string
+	}{
+		{speech{50, []int{20, 45, 45}}, "1 2 0"},
+		{speech{50, []int{20, 45, 30}}, "2 1 0"},
+		{speech{100, []int{20, 127, 30}}, "2 0 1"},
+	} {
+		step.s.play(&r, talkers, &now)
+		if got := orderOf(&r, talkers); got != step.want {
+			t.Errorf("order %s, want %s", got, step.want)
+		}
+	}
+	talkers[2].Priority = false
+	speech{1, []int{20, 127, 45}}.play(&r, talkers, &now)
+	if got := orderOf(&r, talkers); got != "0 2 1" {
+		t.Errorf("without priority: order %s", got)
 	}
 }
 
