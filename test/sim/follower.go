@@ -1,0 +1,217 @@
+package sim
+
+import (
+	"errors"
+	"time"
+
+	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/room"
+)
+
+// What controllers/fleet waits for.
+const (
+	renewEvery       = 3 * time.Second
+	acknowledgeAfter = 50 * time.Millisecond
+	retryEvery       = 250 * time.Millisecond
+	lostAfter        = 2 * time.Second
+	silence          = 3 * mediaapi.Heartbeat
+	confirmAfter     = time.Second
+	repairAfter      = 5 * time.Second
+	errandRetry      = 2 * time.Second
+)
+
+var (
+	errSilent = errors.New("the watch went silent")
+	errGap    = errors.New("events do not follow the replica")
+)
+
+// follower keeps the operator's replica of the room in one epoch. Keep it like
+// controllers/fleet/follower.go and lease.go.
+type follower struct {
+	*operator
+	epoch uint64
+	pod   string
+
+	state    *room.State // nil: none yet
+	watched  uint64
+	live     bool
+	refused  bool
+	lostAt   time.Time
+	released bool
+	stopped  bool
+
+	frames []mediaapi.Frame
+	came   func() // wakes who waits for frames
+	urgent bool
+	hurry  func() // wakes renew
+}
+
+// followPod makes the operator follow a claim; one that is followed already stays.
+func (o *operator) followPod(epoch uint64, pod string, state *room.State) {
+	old := o.follower
+	switch {
+	case old != nil && old.epoch > epoch:
+		return
+	case old != nil && old.epoch == epoch && old.pod == pod && !old.stopped:
+		if state != nil {
+			old.learn(state)
+		}
+		return
+	case old != nil:
+		old.stopped = true
+		if state == nil {
+			state = old.state
+		}
+	}
+	n := &follower{operator: o, epoch: epoch, pod: pod, state: state, lostAt: o.now, came: func() {}, hurry: func() {}}
+	o.follower = n
+	o.spawn(o.host, n.watch)
+	o.spawn(o.host, n.renewAlways)
+}
+
+// lost says that the pod of this epoch needs a successor.
+func (n *follower) lost() bool {
+	return !n.live && (n.refused || n.now.Sub(n.lostAt) >= lostAfter)
+}
+
+func (n *follower) watch(p *process) {
+	for !n.stopped {
+		err := n.watchOnce(p)
+		if n.stopped {
+			break
+		}
+		if n.live {
+			n.lostAt = n.now
+		}
+		n.live, n.refused = false, errors.Is(err, errRefused)
+		n.wake()
+		p.sleep(retryEvery)
+	}
+	n.live, n.lostAt = false, n.now
+}
+
+func (n *follower) watchOnce(p *process) error {
+	n.frames = nil
+	c := n.dial(p, n.pod)
+	open := true
+	defer func() { open = false }()
+	_, err := podCall(c, silence, func(answer answer[none]) {
+		answer(none{}, c.at.watch(n.epoch, n.watched, p.host, func(f mediaapi.Frame) {
+			if open {
+				n.frames = append(n.frames, f)
+				n.came()
+			}
+		}))
+	})
+	if err != nil {
+		return err
+	}
+	for !n.stopped {
+		if len(n.frames) == 0 {
+			n.came = p.waker()
+			p.after(silence, n.came)
+			p.wait()
+		}
+		if len(n.frames) == 0 {
+			return errSilent
+		}
+		f := n.frames[0]
+		n.frames = n.frames[1:]
+		if err := n.take(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *follower) take(f mediaapi.Frame) error {
+	news := !n.live
+	switch e := f.Event; {
+	case f.Snapshot != nil:
+		n.replace(f.Snapshot.Clone())
+		n.watched = f.Snapshot.Seq
+	case e != nil:
+		if !n.follows(*e) {
+			n.watched = 0
+			return errGap
+		}
+		n.watched = e.Seq
+		news = news || e.Record != nil || e.Settings != nil || e.Room != nil
+	}
+	n.live, n.refused = true, false
+	n.check.followed(n)
+	n.errandsOf(f)
+	if f.Snapshot != nil || f.Event != nil && news {
+		n.urgent = true
+		n.hurry()
+	}
+	if news {
+		n.wake()
+	}
+	return nil
+}
+
+func (n *follower) follows(e room.Event) bool {
+	switch {
+	case n.state == nil:
+		return false
+	case e.Epoch == n.state.Epoch && e.Seq <= n.state.Seq:
+		return true
+	}
+	return n.state.Apply(e)
+}
+
+func (n *follower) replace(s *room.State) {
+	if old := n.state; old == nil || old.Epoch != s.Epoch || old.Seq <= s.Seq {
+		n.state = s
+	}
+}
+
+func (n *follower) learn(s *room.State) {
+	n.replace(s)
+	n.wake()
+}
+
+// held is the last event of the epoch that the replica holds.
+func (n *follower) held() uint64 {
+	if n.state == nil || n.state.Epoch != n.epoch {
+		return 0
+	}
+	return n.state.Seq
+}
+
+// renewAlways keeps strangers welcome, and tells the pod what is held here.
+func (n *follower) renewAlways(p *process) {
+	for !n.stopped {
+		_ = n.dial(p, n.pod).renew(mediaapi.LeaseRequest{Epoch: n.epoch, Seq: n.held()}) // the next one may come through
+		due := n.now.Add(renewEvery)
+		for !n.stopped && n.now.Before(due) && !n.urgent {
+			n.hurry = p.waker()
+			p.after(due.Sub(n.now), n.hurry)
+			p.wait()
+		}
+		if n.urgent {
+			p.sleep(acknowledgeAfter)
+			n.urgent = false
+		}
+	}
+}
+
+// errandsOf are what a frame gives the operator to do: feedback that did not come, and
+// lists that may differ.
+func (n *follower) errandsOf(f mediaapi.Frame) {
+	switch e := f.Event; {
+	case f.Snapshot != nil:
+		for _, m := range n.state.Members {
+			if m.Status == room.Associated {
+				n.errand(m.Session, confirmAfter)
+			}
+		}
+		n.errand("", repairAfter)
+	case e == nil || e.Member == nil:
+	case e.Type == room.EventLeft:
+		n.errand("", repairAfter)
+	case e.Member.Status == room.Associated:
+		n.errand(e.Member.Session, confirmAfter)
+	}
+}

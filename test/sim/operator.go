@@ -1,0 +1,319 @@
+package sim
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"voiceroom.dev/voiceroom/admission"
+	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/room"
+)
+
+// What the leader election and controllers/voiceroom wait for.
+const (
+	leaseDuration = 15 * time.Second
+	renewDeadline = 10 * time.Second
+	leadEvery     = 2 * time.Second
+	putTimeout    = 500 * time.Millisecond
+	summaryEvery  = time.Second
+	resync        = 5 * time.Second
+	restart       = 3 * time.Second
+)
+
+// operator is one of its replicas; the one that leads claims pods for the room, follows
+// them, and does what clients and gateways did not. Keep it like
+// controllers/voiceroom/media.go.
+type operator struct {
+	*world
+	host     *host
+	cache    *cache
+	desk     *admission.Desk
+	follower *follower // nil: none yet
+	dirty    bool
+	waker    func()
+	leads    time.Time // until then
+	wrote    time.Time // a summary
+	errands  []string  // sessions; empty: the lists
+	doErrand func()
+}
+
+func (o *operator) start() {
+	o.host.start()
+	o.follower, o.errands, o.leads, o.wrote = nil, nil, time.Time{}, time.Time{}
+	o.waker, o.doErrand = func() {}, func() {}
+	o.cache = o.cluster.follow(o.host, o.wake)
+	o.desk = o.newDesk()
+	o.spawn(o.host, o.elect)
+	o.spawn(o.host, o.reconcileAlways)
+	o.spawn(o.host, o.runErrands)
+}
+
+func (o *operator) stop(why string) {
+	if !o.host.up {
+		return
+	}
+	o.note(o.host.name, "stops: %s", why)
+	o.cluster.unfollow(o.host)
+	o.host.crash()
+	o.after(restart, o.start)
+}
+
+// elect keeps the lease of the leader. Who cannot renew it in time exits.
+func (o *operator) elect(p *process) {
+	for {
+		asked := o.now
+		if o.cluster.lead(p, o.host.name) == nil {
+			o.leads = asked.Add(renewDeadline)
+			o.wake()
+		}
+		p.sleep(leadEvery)
+		if !o.leads.IsZero() && !o.now.Before(o.leads) {
+			o.after(0, func() { o.stop("it lost the lease") })
+		}
+	}
+}
+
+func (o *operator) reconcileAlways(p *process) {
+	for {
+		if !o.dirty {
+			o.waker = p.waker()
+			p.after(resync, o.waker)
+			p.wait()
+		}
+		o.dirty = false
+		if !o.leads.IsZero() {
+			o.reconcile(p)
+		}
+	}
+}
+
+// wake makes the operator look at the room, soon.
+func (o *operator) wake() {
+	o.dirty = true
+	o.waker()
+}
+
+func (o *operator) reconcile(p *process) {
+	stored := o.cache.room
+	vr := stored
+	if n := o.follower; n != nil && n.live && n.state != nil && n.epoch == vr.status.epoch && n.state.Epoch == n.epoch {
+		summarize(&vr, n.state)
+	}
+	o.ensureMedia(p, &vr)
+	o.writeStatus(p, stored, vr)
+	o.sweep(p)
+}
+
+func (o *operator) ensureMedia(p *process, vr *voiceRoom) {
+	s := &vr.status
+	pod := o.claimedPod(*s)
+	n := o.follower
+	switch {
+	case pod == nil || n != nil && n.epoch == s.epoch && n.lost():
+		o.choose(vr)
+	case !s.ready:
+		o.handOver(p, vr, *pod)
+	default:
+		o.followPod(s.epoch, s.pod, nil)
+		o.keep(p, vr)
+	}
+}
+
+func (o *operator) claimedPod(s roomStatus) *podObject {
+	pod := o.cache.pod(s.pod)
+	if pod == nil || pod.deleting || pod.ended {
+		return nil
+	}
+	found := *pod
+	return &found
+}
+
+// choose claims another pod.
+func (o *operator) choose(vr *voiceRoom) {
+	if vr.status.pod != "" && o.follower != nil {
+		o.follower.stopped = true
+	}
+	vr.status.pod, vr.status.ready = "", false
+	for _, pod := range o.cache.pods {
+		if !pod.bound && !pod.deleting && !pod.ended {
+			vr.status.pod = pod.name
+			vr.status.epoch++
+			return
+		}
+	}
+}
+
+// handOver binds the pod and gives it the room.
+func (o *operator) handOver(p *process, vr *voiceRoom, pod podObject) {
+	s := &vr.status
+	switch {
+	case pod.bound && pod.epoch == s.epoch:
+	default:
+		if err := o.cluster.bindPod(p, pod.name, pod.version, s.epoch); err != nil {
+			return // it changed under us: look again
+		}
+	}
+	seed := o.seed(*vr)
+	o.note(o.host.name, "hands epoch %d over to %s", s.epoch, pod.name)
+	o.check.seeding(o, s.epoch)
+	state, err := o.dial(p, pod.name).put(mediaapi.PutRequest{ID: o.id, Epoch: s.epoch, Spec: vr.spec, Seed: seed})
+	if err != nil {
+		o.choose(vr)
+		return
+	}
+	o.followPod(s.epoch, s.pod, state)
+	summarize(vr, state)
+	s.ready = true
+}
+
+// seed is the last known state of the epoch before: the replica, or what the status says.
+func (o *operator) seed(vr voiceRoom) *room.State {
+	if n := o.follower; n != nil && n.state != nil && n.state.Phase != room.Closed {
+		seed := n.state.Clone()
+		seed.EmptySince = nil
+		return seed
+	}
+	s := vr.status
+	if s.started == nil {
+		return nil
+	}
+	seed := room.New(o.id, max(s.epoch, 1)-1, vr.spec, nil, *s.started).State()
+	seed.Phase, seed.ActivatedAt = room.Opened, s.started
+	seed.Settings.Host = cmp.Or(s.host, seed.Settings.Host)
+	for _, rec := range s.records {
+		i, found := slices.BinarySearchFunc(seed.Records, rec, func(a, b room.Record) int { return cmp.Compare(a.Subject, b.Subject) })
+		if found {
+			continue // the spec bans it
+		}
+		seed.Records = slices.Insert(seed.Records, i, rec)
+	}
+	return seed
+}
+
+// keep tells the pod a newer spec, and that the pods before it are dead.
+func (o *operator) keep(p *process, vr *voiceRoom) {
+	n, s := o.follower, &vr.status
+	if !n.live || n.state == nil || n.state.Epoch != s.epoch {
+		return
+	}
+	if n.state.Settings.Generation < vr.spec.Generation {
+		newer, err := o.dial(p, s.pod).put(mediaapi.PutRequest{ID: o.id, Epoch: s.epoch, Spec: vr.spec})
+		if err != nil {
+			return
+		}
+		n.learn(newer)
+		summarize(vr, newer)
+	}
+	if s.epoch == 1 || n.released {
+		return
+	}
+	for _, pod := range o.cache.pods {
+		if pod.bound && pod.name != s.pod && !pod.ended {
+			return // it may still forward calls
+		}
+	}
+	if _, err := o.dial(p, s.pod).command(s.epoch, "", room.ReleaseHeld{}, false); err == nil {
+		n.released = true
+	}
+}
+
+func (o *operator) writeStatus(p *process, stored, vr voiceRoom) {
+	was, is := stored.status, vr.status
+	claim := was.pod != is.pod || was.epoch != is.epoch || was.ready != is.ready || was.started != is.started
+	if !claim && (sameRecords(was.records, is.records) && was.host == is.host || o.now.Sub(o.wrote) < summaryEvery) {
+		return
+	}
+	if !claim {
+		o.wrote = o.now
+	}
+	if _, err := o.cluster.patchStatus(p, stored.version, is); errors.Is(err, errConflict) || err == nil {
+		p.after(20*time.Millisecond, o.wake)
+	}
+}
+
+func sameRecords(a, b []room.Record) bool {
+	return slices.EqualFunc(a, b, func(a, b room.Record) bool { return a.Subject == b.Subject && a.Banned == b.Banned })
+}
+
+// summarize copies what a status keeps of a room.
+func summarize(vr *voiceRoom, state *room.State) {
+	s := &vr.status
+	if state.ActivatedAt != nil && s.started == nil {
+		s.started = state.ActivatedAt
+	}
+	s.host, s.records = state.Settings.Host, nil
+	for _, r := range state.Records {
+		switch {
+		case r.Banned && !slices.Contains(vr.spec.Banned, r.Subject):
+			s.records = append(s.records, room.Record{Subject: r.Subject, Banned: true})
+		case r.Kicked != nil && !r.Banned:
+			up := r.Kicked.Add(time.Second - time.Nanosecond).Truncate(time.Second)
+			s.records = append(s.records, room.Record{Subject: r.Subject, Kicked: &up})
+		}
+	}
+}
+
+// sweep deletes the pods that the room does not claim any more.
+func (o *operator) sweep(p *process) {
+	for _, pod := range slices.Clone(o.cache.pods) {
+		if !pod.bound || pod.deleting || pod.name == o.cache.room.status.pod {
+			continue
+		}
+		now, err := o.cluster.live(p)
+		if err != nil || now.status.pod == pod.name {
+			continue
+		}
+		_, _ = call(p, o.network, o.cluster.host, apiTimeout, func(answer answer[none]) {
+			o.cluster.setPod(pod.name, func(p *podObject) { p.deleting = true })
+			o.kubeletKills(o.pods[pod.name])
+			answer(none{}, nil)
+		})
+	}
+}
+
+// errand queues something to be done, once.
+func (o *operator) errand(session string, d time.Duration) {
+	o.after(d, func() {
+		o.host.do(func() {
+			if !slices.Contains(o.errands, session) {
+				o.errands = append(o.errands, session)
+				o.doErrand()
+			}
+		})
+	})
+}
+
+func (o *operator) runErrands(p *process) {
+	for {
+		for len(o.errands) == 0 {
+			o.doErrand = p.waker()
+			p.wait()
+		}
+		session := o.errands[0]
+		o.errands = o.errands[1:]
+		if !o.runErrand(p, session) {
+			o.errand(session, errandRetry)
+		}
+	}
+}
+
+// runErrand says whether the errand needs no further try.
+func (o *operator) runErrand(p *process, session string) bool {
+	n := o.follower
+	if n == nil || n.state == nil || !n.live {
+		return true
+	}
+	r := o.admission(p, o.cache.room)
+	r.Epoch, r.Pod = n.epoch, o.dial(p, n.pod)
+	if session == "" {
+		return o.desk.Repair(context.Background(), r, nil) == nil
+	}
+	if m, ok := n.state.Session(session); !ok || m.Status != room.Associated {
+		return true
+	}
+	_, err := o.desk.Confirm(context.Background(), r, session)
+	return err == nil || errors.Is(err, &admission.Error{Code: room.UnknownSession})
+}
