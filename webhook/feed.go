@@ -32,6 +32,7 @@ type feed struct {
 	bytes int      // of the queue
 
 	resync   bool      // the whole state is due, and not under way
+	underWay bool      // the whole state is
 	resyncAt time.Time // since when
 	final    bool      // see Delivery
 
@@ -64,9 +65,11 @@ func (f *feed) due() bool {
 	return !f.gone && (len(f.queue) > 0 || f.resync || f.end != nil && !f.end.told)
 }
 
-// oldest is since when something waits; false: nothing does.
+// oldest is since when something is not acknowledged; false: nothing is.
 func (f *feed) oldest() (time.Time, bool) {
 	switch {
+	case f.underWay:
+		return f.resyncAt, true
 	case !f.due():
 		return time.Time{}, false
 	case len(f.queue) > 0:
@@ -89,9 +92,10 @@ func (f *feed) begin(at Cursor, now time.Time) {
 
 // owe makes the whole state due.
 func (f *feed) owe(now time.Time) {
-	if !f.resync {
-		f.resync, f.resyncAt = true, now
+	if !f.resync && !f.underWay {
+		f.resyncAt = now
 	}
+	f.resync = true
 }
 
 // wants says whether an event is to be queued: a state that is due and not under way

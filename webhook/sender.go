@@ -182,7 +182,6 @@ func (s *Sender) feed(id room.ID) *feed {
 		f = &feed{id: id}
 		s.feeds[id.UID] = f
 	}
-	f.id = id
 	return f
 }
 
@@ -296,13 +295,14 @@ func (s *Sender) compose(f *feed) (parcel, error) {
 		// Events that come from now on are queued, so that none is missed between the
 		// state that is read below and its acknowledgement.
 		final := f.final
-		f.resync, f.final = false, false
+		f.resync, f.underWay, f.final = false, true, false
 		s.mu.Unlock()
 		if state := s.rooms.State(id.UID); state != nil {
 			return resyncOf(state, final)
 		}
 		s.mu.Lock()
-		s.drop(f) // they would follow nothing
+		f.underWay = false
+		s.drop(f) // it would follow nothing
 	case end != nil && !end.told:
 		s.mu.Unlock()
 		return endedOf(id, head, *end)
@@ -327,6 +327,7 @@ func (s *Sender) failed(f *feed, p parcel, err error) time.Duration {
 	defer s.mu.Unlock()
 	if p.kind == Resync {
 		s.again(f, p.final)
+		f.underWay = false
 	}
 	refused, _ := errors.AsType[*refusal](err)
 	if refused != nil && refused.status == http.StatusGone {

@@ -10,32 +10,49 @@ import (
 // any further.
 var errNoProgress = errors.New("the receiver's cursor did not move")
 
-// settle follows the answer to a delivery that was taken: c is what the receiver says it
-// has, nil that it has everything up to there. It says how long to wait then.
-func (s *Sender) settle(ctx context.Context, f *feed, p parcel, c *Cursor) time.Duration {
-	switch {
-	case p.kind == Ended:
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		f.end.told, f.failures = true, 0
+// settle follows the answer to a delivery that was taken, and says how long to wait then.
+func (s *Sender) settle(ctx context.Context, f *feed, p parcel, answer *Cursor) time.Duration {
+	if p.kind == Ended {
+		s.told(f)
 		return 0
-	case c == nil, c.compare(p.last) > 0 && c.Epoch != p.last.Epoch, p.kind == Resync && (p.final || c.Epoch != p.last.Epoch):
-		c = &p.last
 	}
+	c := p.reached(answer)
 	switch {
-	case p.kind == Events && c.compare(p.last) < 0 && (c.Epoch != p.last.Epoch || c.Seq < p.first):
-		// It has less than it said before: it lost something, or could not store anything.
-		s.rewind(ctx, f, p, *c)
+	case p.kind == Events && c.compare(Cursor{p.last.Epoch, p.first}) < 0:
+		// It has less than it said before: it lost something, or could store nothing.
+		s.rewind(ctx, f, p, c)
 		return s.failed(f, p, errNoProgress)
-	case p.kind == Resync && c.Seq < p.last.Seq:
-		s.rewind(ctx, f, p, *c)
-		return s.progress(f, *c)
+	case p.kind == Resync && c.compare(p.last) < 0:
+		s.rewind(ctx, f, p, c)
 	}
-	return s.progress(f, *c)
+	s.progress(f, c)
+	return 0
+}
+
+// reached is where the receiver is after it took p with an answer. Without a cursor it has
+// everything; with one of a newer epoch too, for it heard of that from another sender.
+// There is no way back from a state to an older epoch, nor from a final one.
+func (p parcel) reached(answer *Cursor) Cursor {
+	switch {
+	case answer == nil, answer.Epoch > p.last.Epoch,
+		p.kind == Resync && answer.compare(p.last) < 0 && (p.final || answer.Epoch < p.last.Epoch):
+		return p.last
+	}
+	return *answer
+}
+
+// told notes that the receiver knows of the room's end.
+func (s *Sender) told(f *feed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.failures = 0
+	if f.end != nil { // it has not come back meanwhile
+		f.end.told = true
+	}
 }
 
 // progress notes that the receiver has everything up to c.
-func (s *Sender) progress(f *feed, c Cursor) time.Duration {
+func (s *Sender) progress(f *feed, c Cursor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := f.bytes
@@ -44,8 +61,7 @@ func (s *Sender) progress(f *feed, c Cursor) time.Duration {
 	if f.failures > 0 {
 		s.log.Info("webhooks of a room are delivered again", "room", f.id.UID, "failures", f.failures)
 	}
-	f.failures = 0
-	return 0
+	f.failures, f.underWay = 0, false
 }
 
 // rewind makes the queue begin after c. If the events in between cannot be had, the whole
