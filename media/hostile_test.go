@@ -55,6 +55,13 @@ func (w *wiretap) of(member uint32, from int) []arrival {
 	return found
 }
 
+// at is when the packet at a place in the log came.
+func (w *wiretap) at(place int) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log[place].at
+}
+
 func (w *wiretap) len() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -81,13 +88,13 @@ type hostile struct {
 	sent atomic.Int64
 }
 
-func (c *peer) turnHostile() *hostile {
+func (c *peer) turnHostile(every time.Duration) *hostile {
 	h := &hostile{peer: c}
 	forger := c.Forge()
 	stop := make(chan struct{})
 	var sending sync.WaitGroup
 	sending.Go(func() {
-		ticker := time.NewTicker(2 * time.Millisecond)
+		ticker := time.NewTicker(every)
 		defer ticker.Stop()
 		for n := uint16(1); ; n++ {
 			select {
@@ -183,7 +190,7 @@ func TestHostileClient(t *testing.T) {
 			p.put(func(r *mediaapi.PutRequest) { r.Spec.MaxMics, r.Spec.SpeakingSeconds = 2, turn })
 			tap := &wiretap{}
 			ann := p.join(owner, voice)
-			bob := p.joinUnder(newSigner(t, p.clock.now), "key:shop:bob", transporttest.Options{Uplink: true, Slots: 1, Data: true, Deaf: true}).turnHostile()
+			bob := p.joinUnder(newSigner(t, p.clock.now), "key:shop:bob", transporttest.Options{Uplink: true, Slots: 1, Data: true, Deaf: true}).turnHostile(2 * time.Millisecond)
 			cy := p.join("key:shop:cy", transporttest.Options{Slots: 4, Data: true, NACK: true, Tap: tap.hear})
 
 			// Before: bob is heard, and what he said can be had again.
