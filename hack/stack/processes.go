@@ -54,12 +54,19 @@ func (s *Stack) startProcesses(ctx context.Context) error {
 			return err
 		}
 	}
-	for name, address := range map[string]string{"chat": p.chatHealth, "operator": p.operatorHealth, "gateway": p.gatewayHealth} {
-		if err := s.waitHealthy(ctx, name, "http://"+address+"/readyz"); err != nil {
+	for _, name := range []string{"chat", "operator", "gateway"} {
+		if err := s.WaitProcess(ctx, name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// WaitProcess waits until "chat", "operator" or "gateway" is ready, as a Service in a
+// cluster does before it sends anybody there.
+func (s *Stack) WaitProcess(ctx context.Context, name string) error {
+	address := map[string]string{"chat": s.ports.chatHealth, "operator": s.ports.operatorHealth, "gateway": s.ports.gatewayHealth}[name]
+	return s.waitHealthy(ctx, name, "http://"+address+"/readyz")
 }
 
 // serviceAccount writes a kubeconfig for a user with a service account's name, and

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/room"
+)
+
+// ttls are how long a place is kept in each status, from when it was reached.
+var ttls = map[room.Status]time.Duration{
+	room.Reserved: 60 * time.Second, room.Connecting: 20 * time.Second, room.Associated: 60 * time.Second, room.Away: 30 * time.Second,
+}
+
+// audit says what is wrong with a room right after a frame of its stream.
+func audit(before *room.State, f mediaapi.Frame, after *room.State) (wrong []string) {
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	if n, most := len(after.Members), after.Settings.MaxMembers; n > most {
+		say("%d members of at most %d at version %d", n, most, after.Seq)
+	}
+	if n, most := len(after.Mics), after.Settings.MaxMics; n > most {
+		say("%d microphones of at most %d at version %d", n, most, after.Seq)
+	}
+	subjects, holders := map[string]bool{}, map[uint32]bool{}
+	for _, m := range after.Members {
+		if subjects[m.Subject] {
+			say("%s has two places at version %d", m.Subject, after.Seq)
+		}
+		subjects[m.Subject] = true
+		if after.Record(m.Subject).Kicked != nil && f.Event != nil && f.Event.Type == room.EventMember {
+			say("%s is in the room although it was kicked, at version %d", m.Subject, after.Seq)
+		}
+	}
+	for _, m := range after.Mics {
+		if _, ok := after.Member(m.Member); !ok || holders[m.Member] {
+			say("microphone %d is held by member %d, who is not here or holds another, at version %d", m.Index, m.Member, after.Seq)
+		}
+		holders[m.Member] = true
+	}
+	if f.Event != nil && f.Event.Member != nil {
+		wrong = append(wrong, auditPlace(before, f.Event)...)
+	}
+	return wrong
+}
+
+// auditPlace looks at when a place is to end, and at when it did.
+func auditPlace(before *room.State, e *room.Event) []string {
+	m := e.Member
+	if e.Type == room.EventLeft {
+		if e.Reason == room.Expired && (m.Deadline == nil || e.Time.Before(*m.Deadline)) {
+			return []string{fmt.Sprintf("the place of %s ran out at %v, before its time %v", m.Subject, e.Time, m.Deadline)}
+		}
+		return nil
+	}
+	was, had := before.Member(m.ID)
+	if had && was.Subject != m.Subject {
+		return []string{fmt.Sprintf("member %d was %s and is %s", m.ID, was.Subject, m.Subject)}
+	}
+	ttl, ends := ttls[m.Status]
+	switch {
+	case had && was.Status == m.Status && was.Session == m.Session, m.Status == room.Held:
+	case ends && (m.Deadline == nil || !m.Deadline.Equal(e.Time.Add(ttl))), !ends && m.Deadline != nil:
+		return []string{fmt.Sprintf("%s is %s from %v until %v", m.Subject, m.Status, e.Time, m.Deadline)}
+	}
+	return nil
+}
+
+// shape looks at a room across its pods. Whoever entered at a pod that lives and is not
+// the newest still talks there, and a newer one must keep that place, unless it was given
+// up there: by itself, by a moderator, or because it had moved. With all who have a place
+// at the newest one they are no more than may be members.
+func (r *voiceRoom) shape() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	newest, _ := r.newest()
+	if newest == nil {
+		return
+	}
+	here := map[string]bool{}
+	for _, m := range newest.replicaMembers() {
+		here[m.Subject] = true
+	}
+	most := 0
+	for _, e := range r.epochs {
+		s, ended := e.state()
+		if s == nil || ended {
+			continue
+		}
+		most = max(most, s.Settings.MaxMembers)
+		for _, m := range s.Members {
+			if e != newest && !r.gaveUp(e.number, m.Subject) && (m.Status == room.Entered || m.Status == room.Away || m.Status == room.Held) {
+				here[m.Subject] = true
+			}
+		}
+	}
+	if over := len(here) > most && most > 0; over != r.over {
+		if r.over = over; over {
+			r.world.report.violation(r, newest.number, fmt.Sprintf("%d have places across the room's living pods, of at most %d: %v", len(here), most, r.places()), nil)
+		}
+	}
+}
+
+// gaveUp says whether a newer pod than that of an epoch was told to give up a place that
+// it kept for a member of that epoch. Call it with the lock held.
+func (r *voiceRoom) gaveUp(epoch uint64, subject string) bool {
+	for _, e := range r.epochs {
+		if e.number > epoch && e.gave(subject) {
+			return true
+		}
+	}
+	return false
+}
