@@ -27,6 +27,7 @@ import (
 	"voiceroom.dev/voiceroom/controllers/voiceroom"
 	"voiceroom.dev/voiceroom/mediaapi"
 	"voiceroom.dev/voiceroom/token"
+	"voiceroom.dev/voiceroom/webhook"
 )
 
 // sweepGroups is how often groups that no GroupChat holds are looked for.
@@ -34,7 +35,8 @@ const sweepGroups = 10 * time.Minute
 
 // +kubebuilder:rbac:groups="",resources=namespaces,resourceNames=kube-system,verbs=get
 
-// Options are what a deployment decides. All fields are required but GatewayURL.
+// Options are what a deployment decides. All fields are required but GatewayURL and
+// Webhook.
 type Options struct {
 	// Namespace is the operator's own, MediaNamespace the media pods'.
 	Namespace, MediaNamespace string
@@ -45,6 +47,8 @@ type Options struct {
 	// Providers holds the open chat providers, which Opener opens and closes.
 	Providers *registry.Registry
 	Opener    chatprovider.Opener
+	// Webhook says where the deployer's back end is told what happens in rooms. Nil: nowhere.
+	Webhook *webhook.Config
 }
 
 // Setup adds every controller to mgr, which must have been made with
@@ -69,6 +73,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		pusher    = &fleet.Pusher{Pods: mgr.GetClient(), Dialer: dialer, Namespace: o.MediaNamespace}
 		orphans   = &groupchat.Orphans{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.Namespace}
 	)
+	if err := addWebhook(mgr, o.Webhook, rooms); err != nil {
+		return err
+	}
 	for _, runnable := range []manager.Runnable{
 		rooms,
 		&groupchat.Sweeper{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Providers: o.Providers, Orphans: orphans,
@@ -92,6 +99,23 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		(&voiceroom.Sweeper{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Dialer: dialer}).SetupWithManager(mgr),
 		(&joinrequest.Reconciler{Client: mgr.GetClient(), Rooms: rooms, Tickets: tickets, Count: clerk.Count, Now: wall.Now}).SetupWithManager(ctx, mgr),
 	)
+}
+
+// addWebhook adds the sender of webhooks, if there is to be one, and has the fleet tell it
+// what happens.
+func addWebhook(mgr ctrl.Manager, c *webhook.Config, rooms *fleet.Fleet) error {
+	if c == nil {
+		return nil
+	}
+	sender, err := webhook.New(*c, rooms)
+	if err != nil {
+		return err
+	}
+	rooms.Tell(sender)
+	if err := mgr.Add(sender); err != nil {
+		return fmt.Errorf("adding the sender of webhooks: %w", err)
+	}
+	return nil
 }
 
 // installation tells this cluster from others that share a chat provider.

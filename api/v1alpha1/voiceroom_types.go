@@ -409,6 +409,7 @@ type MicStatus struct {
 // +kubebuilder:printcolumn:name="On-Mic",type=string,JSONPath=`.status.onMic`
 // +kubebuilder:printcolumn:name="Join",type=string,JSONPath=`.status.joinURL`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Host",type=string,priority=1,JSONPath=`.status.host`
 // +kubebuilder:printcolumn:name="Group",type=string,priority=1,JSONPath=`.status.groupID`
 // +kubebuilder:printcolumn:name="Pod",type=string,priority=1,JSONPath=`.status.media.pod`
 // +kubebuilder:printcolumn:name="Why",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`

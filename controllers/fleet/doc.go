@@ -5,8 +5,8 @@
 //     that start together do not fight over one pod.
 //   - [Fleet] follows every pod that holds a room: it keeps a full replica of the
 //     room's state (the seed of a fail-over), renews the room's admission lease,
-//     confirms sessions whose feedback never came, and wakes the VoiceRoom
-//     controller when something changed.
+//     confirms sessions whose feedback never came, wakes the VoiceRoom
+//     controller when something changed, and tells its [Listener] of everything.
 //
 // Nothing here is the truth. A new leader starts with an empty fleet and fills it
 // from the resources and the pods; what it does meanwhile is fenced by epochs.

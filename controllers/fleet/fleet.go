@@ -54,12 +54,13 @@ type Replica struct {
 // manager.Runnable); Follow, Forget, Replica and the others are safe for
 // concurrent use and do nothing once it has stopped.
 type Fleet struct {
-	dialer  *mediaapi.Dialer
-	clerk   Clerk
-	clock   clock.WithTicker
-	log     logr.Logger
-	errands workqueue.TypedRateLimitingInterface[errand] // see begin
-	wg      sync.WaitGroup                               // of the followers
+	dialer   *mediaapi.Dialer
+	clerk    Clerk
+	clock    clock.WithTicker
+	log      logr.Logger
+	errands  workqueue.TypedRateLimitingInterface[errand] // see begin
+	listener Listener
+	wg       sync.WaitGroup // of the followers
 
 	mu        sync.Mutex
 	stopped   bool
@@ -70,7 +71,7 @@ type Fleet struct {
 
 // New makes a fleet that calls pods through dialer.
 func New(dialer *mediaapi.Dialer, clerk Clerk, clk clock.WithTicker, log logr.Logger) *Fleet {
-	return &Fleet{dialer: dialer, clerk: clerk, clock: clk, log: log, followers: map[types.UID]*follower{},
+	return &Fleet{dialer: dialer, clerk: clerk, clock: clk, log: log, listener: deaf{}, followers: map[types.UID]*follower{},
 		uids: map[types.NamespacedName]types.UID{}}
 }
 
@@ -149,7 +150,7 @@ func (f *Fleet) adopt(c Claim, state *room.State) *follower {
 	n := &follower{fleet: f, cancel: cancel, claim: c, pod: f.dialer.Pod(c.Endpoint, c.PodUID), urgent: make(chan struct{}, 1),
 		state: state, lostAt: f.clock.Now()}
 	if uid, ok := f.uids[c.Room]; ok && uid != c.RoomUID {
-		f.forget(c.Room) // an earlier room of this name
+		f.deleted(c.Room) // an earlier room of this name
 	}
 	f.followers[c.RoomUID], f.uids[c.Room] = n, c.RoomUID
 	f.wg.Go(func() { n.watch(ctx) })

@@ -108,6 +108,7 @@ func (n *follower) apply(f mediaapi.Frame) (news bool, err error) {
 	case f.Snapshot != nil:
 		news = n.replace(f.Snapshot) || news
 		n.watched = f.Snapshot.Seq
+		n.fleet.listener.Snapshot(f.Snapshot)
 	case e != nil:
 		news = news || e.Room != nil
 		if !n.follows(*e) {
@@ -115,6 +116,7 @@ func (n *follower) apply(f mediaapi.Frame) (news bool, err error) {
 			return false, errGap
 		}
 		n.watched = e.Seq
+		n.fleet.listener.Event(n.state.ID, *e)
 	}
 	n.live, n.refused = true, false
 	n.fleet.errandsOf(n.claim.RoomUID, n.state, f)

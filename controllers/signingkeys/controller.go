@@ -38,7 +38,7 @@ type Reconciler struct {
 	Namespace, MediaNamespace string
 	// Keyring is what Reconcile fills.
 	Keyring *Keyring
-	// Push sends public keys that changed to the pods that hold rooms.
+	// Push sends public keys that changed to the media pods.
 	Push     func(context.Context, mediaapi.Keys)
 	Rotation token.Rotation
 	Clock    clock.PassiveClock

@@ -62,6 +62,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	vr := &v1alpha1.VoiceRoom{}
 	err := r.Client.Get(ctx, req.NamespacedName, vr)
 	if apierrors.IsNotFound(err) || err == nil && vr.DeletionTimestamp != nil {
+		r.Fleet.Deleted(req.NamespacedName)
 		r.forget(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
@@ -70,6 +71,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if !r.Keyring.Ready() {
 		return after(keysRetry), nil // without keys every pod looks lost
+	}
+	if closed(vr) { // as stored: a write that fails takes nothing back
+		r.Fleet.End(idOf(vr), vr.Status.ClosedAt.Time, string(vr.Status.CloseReason), vr.Status.CloseMessage)
 	}
 	stored := vr.DeepCopy()
 	result, err := runSteps(ctx, vr, r.observe, r.live, r.ensureGroup, r.ensureTicket, r.ensureMedia, r.end)
