@@ -14,7 +14,8 @@ const (
 )
 
 // JoinRequestSpec asks for a ticket to a room. Whoever may create one is
-// trusted like an API key: it names any user.
+// trusted like an API key: it names any user. The ticket is an invitation made for the
+// user: it lets in again who was kicked before, but not who is banned.
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a JoinRequest is immutable; create another one"
 type JoinRequestSpec struct {
 	// Room is a VoiceRoom of the same namespace.
@@ -31,6 +32,7 @@ type JoinRequestSpec struct {
 	// DisplayName is what people see.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="size(bytes(self)) <= 128 && self.matches(r'^[\\p{L}\\p{M}\\p{N}\\p{P}\\p{S}\\p{Zs}]*$')",message="displayName is at most 128 bytes of printable text"
 	DisplayName string `json:"displayName,omitempty"`
 
 	// +optional

@@ -118,6 +118,7 @@ func TestRefusedOnCreate(t *testing.T) {
 		{"JoinRequest", `{user: a}`, "spec.room"},
 		{"JoinRequest", `{room: {name: r}}`, "spec.user"},
 		{"JoinRequest", `{room: {name: r}, user: "guest:x"}`, "guest subjects are made by the gateway only"},
+		{"JoinRequest", `{room: {name: r}, user: a, displayName: "a\u202eb"}`, "displayName is at most 128 bytes of printable text"},
 		{"JoinRequest", `{room: {name: r}, user: a, role: Host}`, "spec.role"},
 		{"JoinRequest", `{room: {name: r}, user: a, ticketSeconds: 5}`, "ticketSeconds"},
 		{"MediaPool", `{warm: 5, maxPods: 4}`, "warm must not exceed maxPods"},
