@@ -33,6 +33,7 @@ type harness struct {
 	*testing.T
 	client    client.Client
 	namespace string
+	node      *devnode.Node // the newest
 	output    lockedBuffer
 }
 
@@ -76,6 +77,7 @@ func (h *harness) runNode(change func(*devnode.Options)) (stop func()) {
 	if err != nil {
 		h.Fatal(err)
 	}
+	h.node = node
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- node.Run(ctx) }()
