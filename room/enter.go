@@ -11,12 +11,12 @@ func (c Open) apply(r *Room, now time.Time, _ Actor) error {
 		return err
 	}
 	deadline := now.Add(ConnectTTL)
-	if j, ok := r.rejoining[c.Session]; ok {
+	if j, ok := r.taker(m, c.Session); ok {
 		if j.opened {
 			return refuse(TokenReplayed, "this token was used already")
 		}
 		j.opened, j.deadline, j.keys = true, deadline, withKey(j.keys, c.Key)
-		r.rejoining[c.Session] = j
+		r.keepRejoin(m, j)
 		return nil
 	}
 	if m.Status != Reserved {
@@ -39,11 +39,11 @@ func (c Associate) apply(r *Room, now time.Time, _ Actor) error {
 	if err != nil {
 		return err
 	}
-	if j, ok := r.rejoining[c.Session]; ok {
+	if j, ok := r.taker(m, c.Session); ok {
 		if !j.opened {
 			return refuse(NotAssociated, "the session was not opened")
 		}
-		r.takeOver(m, c.Session, j)
+		r.takeOver(m, j)
 		return nil
 	}
 	switch m.Status {
@@ -64,10 +64,10 @@ func (c Associate) apply(r *Room, now time.Time, _ Actor) error {
 
 // takeOver moves a member that had entered onto its new session. Chat has it
 // already: it goes on at once, on the microphone it had.
-func (r *Room) takeOver(m Member, session string, j rejoin) {
-	delete(r.rejoining, session)
+func (r *Room) takeOver(m Member, j rejoin) {
+	delete(r.rejoining, m.ID)
 	delete(r.bySession, m.Session)
-	m.Session, m.Status, m.Deadline, m.Keys = session, Entered, nil, j.keys
+	m.Session, m.Status, m.Deadline, m.Keys = j.session, Entered, nil, j.keys
 	if j.name != "" {
 		m.Name = j.name
 	}
@@ -79,7 +79,7 @@ func (c Enter) apply(r *Room, now time.Time, _ Actor) error {
 	if err != nil {
 		return err
 	}
-	_, rejoins := r.rejoining[c.Session]
+	_, rejoins := r.taker(m, c.Session)
 	switch {
 	case rejoins, m.Status != Associated && m.Status != Entered:
 		return refuse(NotAssociated, "the media connection does not stand")
@@ -107,9 +107,8 @@ func (c Fail) apply(r *Room, _ time.Time, _ Actor) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := r.rejoining[c.Session]; ok {
-		delete(r.rejoining, c.Session)
-		delete(r.bySession, c.Session)
+	if _, ok := r.taker(m, c.Session); ok {
+		r.dropRejoin(m.ID)
 		return nil
 	}
 	if m.visible() {
@@ -128,7 +127,7 @@ func (c Lost) apply(r *Room, now time.Time, by Actor) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := r.rejoining[c.Session]; ok || m.Status != Entered {
+	if _, ok := r.taker(m, c.Session); ok || m.Status != Entered {
 		return Fail{Session: c.Session}.apply(r, now, by)
 	}
 	deadline := now.Add(AwayTTL)
@@ -158,10 +157,9 @@ func (c RevokeKeys) apply(r *Room, now time.Time, _ Actor) error {
 	revoked := func(keys []string) bool {
 		return slices.ContainsFunc(keys, func(k string) bool { return slices.Contains(c.Keys, k) })
 	}
-	for session, j := range r.rejoining {
+	for member, j := range r.rejoining {
 		if revoked(j.keys) {
-			delete(r.rejoining, session)
-			delete(r.bySession, session)
+			r.dropRejoin(member)
 		}
 	}
 	for _, m := range slices.Clone(r.state.Members) {

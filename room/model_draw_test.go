@@ -176,8 +176,10 @@ func (d draw) newcomer() string {
 
 func (d *draw) newSession() string {
 	d.sessions++
-	return fmt.Sprintf("session-%d", d.sessions)
+	return sessionName(d.sessions)
 }
+
+func sessionName(n int) string { return fmt.Sprint("session-", n) }
 
 func (d *draw) reserve(subject string) room.Reserve {
 	p := d.model.person(subject)

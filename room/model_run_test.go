@@ -212,13 +212,13 @@ func (tr *trial) same() {
 	if !reflect.DeepEqual(want, got) {
 		tr.Fatalf("the room differs from the model (-model +room):\n%s", cmp.Diff(want, got))
 	}
-	for _, p := range tr.model.people {
-		if p.place == nil {
-			continue
+	for i := range tr.sessions {
+		session := sessionName(i + 1)
+		if knows, current := tr.room.Knows(session), tr.model.bySession(session) != nil; knows != current {
+			tr.Fatalf("the room knows %s: %t; it is current: %t", session, knows, current)
 		}
-		if p.session != "" && !tr.room.Knows(p.session) || p.next != nil && !tr.room.Knows(p.next.session) {
-			tr.Fatalf("the room does not know a session of %s: %+v", p.subject, *p.place)
-		}
+	}
+	for _, p := range tr.model.members() {
 		if mic, on := tr.state.Mic(p.number); on && (p.mic.since == tr.model.step) != (mic.Grant > tr.granted[p.number]) {
 			tr.Fatalf("%+v was granted before: %d", mic, tr.granted[p.number])
 		}

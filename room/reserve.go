@@ -96,28 +96,26 @@ func (r *Room) honour(c Reserve, now time.Time) error {
 		return nil
 	case since != nil && !c.InvitedAt.After(*since), !now.Before(link.Until):
 		return refuse(InviteVoid, "this invitation is not valid any more; ask for a new one")
-	case link.Uses > 0 && r.state.inviteUses(link.ID) >= link.Uses:
+	}
+	if u, _ := r.state.invite(link.ID); link.Uses > 0 && u.Uses >= link.Uses {
 		return refuse(InviteUsed, "this invitation has been used as often as it may be")
 	}
 	return nil
 }
 
-func (s *State) inviteUses(id string) int {
+func (s *State) invite(id string) (InviteUse, bool) {
 	if i, ok := slices.BinarySearchFunc(s.Invites, id, inviteByID); ok {
-		return s.Invites[i].Uses
+		return s.Invites[i], true
 	}
-	return 0
+	return InviteUse{ID: id}, false
 }
 
 // unuse gives a use of its link back, because a member is gone that never entered.
 func (r *Room) unuse(m Member) {
-	i, ok := slices.BinarySearchFunc(r.state.Invites, m.Invite, inviteByID)
-	if m.Invite == "" || m.Entered != nil || !ok {
-		return
+	if u, ok := r.state.invite(m.Invite); ok && m.Entered == nil {
+		u.Uses--
+		r.emit(Event{Type: EventInvite, Invite: &u})
 	}
-	u := r.state.Invites[i]
-	u.Uses--
-	r.emit(Event{Type: EventInvite, Invite: &u})
 }
 
 // guestsFrom counts an address's guests that have not entered.
@@ -155,7 +153,8 @@ func (r *Room) reserveNew(c Reserve, now time.Time) {
 	}
 	if link := c.Invite; link != nil && link.Uses > 0 {
 		m.Invite = link.ID
-		r.emit(Event{Type: EventInvite, Invite: &InviteUse{ID: link.ID, Uses: r.state.inviteUses(link.ID) + 1, Until: link.Until}})
+		u, _ := r.state.invite(link.ID)
+		r.emit(Event{Type: EventInvite, Invite: &InviteUse{ID: link.ID, Uses: u.Uses + 1, Until: link.Until}})
 	}
 	r.setMember(m)
 }
@@ -171,7 +170,7 @@ func (r *Room) reserveAgain(m Member, c Reserve, now time.Time) error {
 	r.bySession[c.Session] = m.ID
 	deadline := now.Add(c.ttl())
 	if m.visible() {
-		r.rejoining[c.Session] = rejoin{deadline: deadline, name: c.Name, keys: c.keys()}
+		r.keepRejoin(m, rejoin{session: c.Session, deadline: deadline, name: c.Name, keys: c.keys()})
 		return nil
 	}
 	delete(r.bySession, m.Session)

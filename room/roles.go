@@ -108,19 +108,20 @@ func (r *Room) makeHost(m Member) {
 // connected the co-host, else the speaker, that has been here longest.
 func (r *Room) successor() (Member, bool) {
 	var best Member
-	for _, m := range r.state.Members {
+	for i := range r.state.Members {
+		m := &r.state.Members[i]
 		if m.Status != Entered || m.Role != CoHost && m.Role != Speaker {
 			continue
 		}
-		if best.ID == 0 || cmp.Or(cmp.Compare(precedence(m), precedence(best)), m.Entered.Compare(*best.Entered)) < 0 {
-			best = m
+		if best.ID == 0 || cmp.Or(cmp.Compare(precedence(m.Role), precedence(best.Role)), m.Entered.Compare(*best.Entered)) < 0 {
+			best = *m
 		}
 	}
 	return best, best.ID != 0
 }
 
-func precedence(m Member) int {
-	if m.Role == CoHost {
+func precedence(role Role) int {
+	if role == CoHost {
 		return 0
 	}
 	return 1
@@ -132,7 +133,8 @@ func (r *Room) noteHost(now time.Time) {
 	if s.ActivatedAt == nil || s.Phase != Opened {
 		return
 	}
-	here := slices.ContainsFunc(s.Members, func(m Member) bool { return m.Role == Host && m.Status == Entered })
+	host, _ := s.Member(r.bySubject[s.Settings.Host])
+	here := host.Role == Host && host.Status == Entered
 	switch gone := s.Settings.HostGone; {
 	case here && gone != nil:
 		r.setSettings(func(s *Settings) { s.HostGone = nil })

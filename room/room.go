@@ -43,14 +43,13 @@ type Room struct {
 
 	bySession map[string]uint32 // current sessions and the ones that replace them
 	bySubject map[string]uint32
-	rejoining map[string]rejoin // by session
+	rejoining map[uint32]rejoin // by member
 	origins   map[uint32]string // of guests
 
 	lease     time.Time // strangers may come in until then
 	strangers time.Time // and not before: the epoch before may still admit
 
-	due     time.Time // when time changes the state; zero: never
-	settled bool      // due is known: the state has not changed since
+	deadlines deadlines // all that stand, and some that do not any more
 
 	now    time.Time // of the running command
 	events []Event   // of the running command
@@ -58,6 +57,7 @@ type Room struct {
 
 // rejoin is a session that takes over a member's place once it is associated.
 type rejoin struct {
+	session  string
 	deadline time.Time
 	opened   bool
 	name     string
@@ -72,7 +72,7 @@ func New(id ID, epoch uint64, spec Spec, seed *State, now time.Time) *Room {
 		state:     State{ID: id, Epoch: epoch, Phase: Prepared, Settings: settingsOf(spec)},
 		bySession: map[string]uint32{},
 		bySubject: map[string]uint32{},
-		rejoining: map[string]rejoin{},
+		rejoining: map[uint32]rejoin{},
 		origins:   map[uint32]string{},
 		now:       now,
 	}
@@ -86,6 +86,7 @@ func New(id ID, epoch uint64, spec Spec, seed *State, now time.Time) *Room {
 		_ = SetSpec{Spec: spec}.apply(r, now, Control) // an older spec changes nothing
 		r.noteHost(now)
 		r.noteEmpty()
+		r.expectState()
 	}
 	// What was done so far is part of the snapshot that this epoch begins with.
 	r.state.Seq, r.events = 0, nil
@@ -188,9 +189,9 @@ func (r *Room) Knows(session string) bool {
 // events and in no other way.
 func (r *Room) emit(e Event) {
 	e.Epoch, e.Seq, e.Time = r.state.Epoch, r.state.Seq+1, r.now
+	r.expectEvent(e)
 	r.state.Apply(e)
 	r.events = append(r.events, e)
-	r.settled = false
 }
 
 func (r *Room) setMember(m Member) {
@@ -253,12 +254,22 @@ func (r *Room) remove(m Member, why Code) {
 
 // dropRejoin forgets the session that was to take over from a member's, if any.
 func (r *Room) dropRejoin(member uint32) {
-	for s := range r.rejoining {
-		if r.bySession[s] == member {
-			delete(r.rejoining, s)
-			delete(r.bySession, s)
-		}
+	if j, ok := r.rejoining[member]; ok {
+		delete(r.rejoining, member)
+		delete(r.bySession, j.session)
 	}
+}
+
+// taker returns what is to take over a member's place, if it is this session.
+func (r *Room) taker(m Member, session string) (rejoin, bool) {
+	j, ok := r.rejoining[m.ID]
+	return j, ok && j.session == session
+}
+
+// keepRejoin puts a session in line for a member's place, until its deadline.
+func (r *Room) keepRejoin(m Member, j rejoin) {
+	r.rejoining[m.ID] = j
+	r.expect(&j.deadline, nil, deadline{member: m.ID})
 }
 
 // unopen takes the room back to Prepared when its owner goes before it was activated.

@@ -1,54 +1,28 @@
 package room
 
 import (
+	"container/heap"
 	"slices"
 	"time"
 )
 
 // Next is when time alone changes the room: a Tick is due then. Zero: never.
 func (r *Room) Next() time.Time {
-	if r.state.Phase == Closed {
+	s := &r.state
+	if s.Phase == Closed {
 		return time.Time{}
 	}
-	if !r.settled {
-		r.due, r.settled = r.earliest(), true
+	for len(r.deadlines) > 0 && !r.stands(r.deadlines[0]) {
+		heap.Pop(&r.deadlines)
 	}
-	next := r.due
-	for _, j := range r.rejoining {
-		if next.IsZero() || j.deadline.Before(next) {
-			next = j.deadline
-		}
-	}
-	return next
-}
-
-// earliest is the next deadline in the state. Zero: there is none.
-func (r *Room) earliest() time.Time {
 	var next time.Time
-	consider := func(t *time.Time) {
-		if t != nil && (next.IsZero() || t.Before(next)) {
-			next = *t
-		}
-	}
-	s := &r.state
-	for i := range s.Members {
-		m := &s.Members[i]
-		consider(m.Deadline)
-		consider(m.AskedUntil)
-		if m.Hand != nil {
-			consider(&m.Hand.Until)
-		}
-	}
-	for i := range s.Mics {
-		consider(s.Mics[i].Until)
-	}
-	for i := range s.Invites {
-		consider(&s.Invites[i].Until)
+	if len(r.deadlines) > 0 {
+		next = r.deadlines[0].at
 	}
 	if gone := s.Settings.HostGone; gone != nil && s.Phase == Opened {
-		if _, ok := r.successor(); ok {
-			due := gone.Add(HostGrace)
-			consider(&due)
+		due := gone.Add(HostGrace)
+		if _, ok := r.successor(); ok && (next.IsZero() || due.Before(next)) {
+			next = due
 		}
 	}
 	return next
@@ -59,10 +33,9 @@ func (r *Room) pass(now time.Time) {
 	if due := r.Next(); due.IsZero() || now.Before(due) {
 		return
 	}
-	for s, j := range r.rejoining {
-		if !now.Before(j.deadline) {
-			delete(r.rejoining, s)
-			delete(r.bySession, s)
+	for member, j := range r.rejoining {
+		if over(&j.deadline, now) {
+			r.dropRejoin(member)
 		}
 	}
 	for _, m := range slices.Clone(r.state.Members) {
