@@ -13,6 +13,7 @@ import (
 
 // Who shouts commands is read slowly; the others are served meanwhile.
 func TestFloodOfCommands(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	ann, bob := p.join(owner, voice), p.join("key:shop:bob", voice)
@@ -39,6 +40,7 @@ func TestFloodOfCommands(t *testing.T) {
 
 // What is no request is answered so, and the connection goes on.
 func TestGarbageOnTheChannel(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	ann := p.join(owner, voice)
@@ -62,6 +64,7 @@ func TestGarbageOnTheChannel(t *testing.T) {
 // However bad the offer is, its refusal arrives as one: a gateway that cannot read it would take the
 // pod for lost.
 func TestHostileOffers(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	_, bearer := p.reserve(owner, "s1")
@@ -80,6 +83,7 @@ func TestHostileOffers(t *testing.T) {
 
 // A connection that comes to stand after the room was sealed is told why it is not taken.
 func TestConnectedTooLate(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	ann := p.join(owner, voice)

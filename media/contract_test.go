@@ -16,6 +16,7 @@ import (
 
 // A command is answered with who commanded or whom it names, never with the whole room.
 func TestCommandResult(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	ann, bob := p.associate(owner, voice), (*peer)(nil)
@@ -61,6 +62,7 @@ func control() string { return "" }
 
 // One member can be asked for.
 func TestSessionInfo(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	ann := p.join(owner, voice)
@@ -86,6 +88,7 @@ func TestSessionInfo(t *testing.T) {
 // A command that waits is answered once the operator holds what it did, and says so
 // if that does not come to be.
 func TestAwaitDurable(t *testing.T) {
+	t.Parallel()
 	type answer struct {
 		result *mediaapi.CommandResult
 		err    error
@@ -134,6 +137,7 @@ func TestAwaitDurable(t *testing.T) {
 // A watch goes on where an earlier one ended, as long as the pod remembers; the replica is
 // the room all the same when it does not.
 func TestWatchResumes(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	p.join(owner, voice)
@@ -182,6 +186,7 @@ func TestWatchResumes(t *testing.T) {
 // What moderators say when they close the room reaches everybody, and so does why somebody
 // lost a microphone.
 func TestReasonsReachClients(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put(func(r *mediaapi.PutRequest) { r.Spec.SpeakingSeconds = 30 })
 	ann := p.join(owner, voice)

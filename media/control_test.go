@@ -22,6 +22,7 @@ import (
 
 // Who may do what, and who may do nothing.
 func TestCallers(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	stranger := newSigner(t, p.clock.now)
 	put := func(c *mediaapi.Client) error {
@@ -73,6 +74,7 @@ func TestCallers(t *testing.T) {
 
 // Requests that no client of ours makes, and what they are answered.
 func TestBadRequests(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	bearer, err := p.operatorKey.Caller(token.Caller{Name: token.CallerOperator, PodUID: podUID})
 	if err != nil {
@@ -106,6 +108,7 @@ func TestBadRequests(t *testing.T) {
 
 // A pod holds one room at one epoch, whatever it is told later.
 func TestPut(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	request := func(uid string, epoch uint64, generation int64, members int) error {
 		_, err := p.operator.Put(t.Context(), mediaapi.PutRequest{ID: room.ID{UID: uid}, Epoch: epoch,
@@ -134,6 +137,7 @@ func TestPut(t *testing.T) {
 
 // Once a higher epoch is heard of, the pod takes nobody in and stops when it is empty.
 func TestHigherEpochSeals(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	ann := p.join(owner, voice)
@@ -157,6 +161,7 @@ func TestHigherEpochSeals(t *testing.T) {
 
 // Without a lease strangers wait, members go on; without one for long, the pod stops.
 func TestLeaseLapses(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	ann := p.join(owner, voice)
@@ -183,6 +188,7 @@ func TestLeaseLapses(t *testing.T) {
 
 // A snapshot and the events after it are the room.
 func TestWatchReproducesTheRoom(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	f := p.follow(0)
@@ -202,6 +208,7 @@ func TestWatchReproducesTheRoom(t *testing.T) {
 
 // Of many that race for the last place, one gets it.
 func TestLastPlace(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put(func(r *mediaapi.PutRequest) { r.Spec.MaxMembers = 2 })
 	p.join(owner, voice)
@@ -237,6 +244,7 @@ func TestLastPlace(t *testing.T) {
 
 // Keys follow their files and what the operator pushes; a broken file changes nothing.
 func TestKeysFollow(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	next := newSigner(t, p.clock.now)
@@ -265,6 +273,7 @@ func TestKeysFollow(t *testing.T) {
 
 // A renewed certificate is used without a restart, and only one of ours is trusted.
 func TestCertificateFollows(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	serial := func(pool *x509.CertPool) (string, error) {
 		dialer := tls.Dialer{Config: &tls.Config{RootCAs: pool, ServerName: mediaapi.ServerName}}
@@ -291,6 +300,7 @@ func TestCertificateFollows(t *testing.T) {
 
 // A pod is ready once it has what it needs to be called.
 func TestReadiness(t *testing.T) {
+	t.Parallel()
 	probe := func(p *pod, path string) (int, string) {
 		resp, err := http.Get("http://" + p.server.HealthAddr() + path)
 		if err != nil {
@@ -319,6 +329,7 @@ func TestReadiness(t *testing.T) {
 
 // A caller that gives up has not seen the pod fail.
 func TestCancelledCall(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

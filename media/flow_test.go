@@ -12,6 +12,7 @@ import (
 // The flow of a first and a second client, and audio in both directions: none
 // before they entered, then bit by bit what was sent, under the speaker's number.
 func TestTwoClientsHearEachOther(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	if s := p.put(); s.Phase != room.Prepared {
 		t.Errorf("a new room is %s", s.Phase)

@@ -163,6 +163,7 @@ func union(signers ...*signer) *token.PublicSet {
 // Whatever a client that ignores all signals goes on sending: of what it sends after a command
 // that silences it was answered, listeners get nothing, and what they got before they cannot get again.
 func TestHostileClient(t *testing.T) {
+	t.Parallel()
 	const turn = 30
 	tests := []struct {
 		name   string

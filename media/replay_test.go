@@ -97,6 +97,7 @@ func (p *pod) successor(epoch uint64) *pod {
 // Whatever somebody had before it was thrown out: none of it opens anything again, on this pod
 // or on the one that replaces it. Nor does what the control plane had for the one pod on the other.
 func TestReplay(t *testing.T) {
+	t.Parallel()
 	const bobs = "key:shop:bob"
 	for out, ban := range map[room.Code]bool{room.IsKicked: false, room.IsBanned: true} {
 		t.Run(string(out), func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 // holder is handed to the network any more, whatever the holder goes on sending:
 // each packet that comes after is counted as refused, and none as sent.
 func TestRevokedAudioStopsAtOnce(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name   string
 		revoke func(p *pod, ann, bob *peer)
@@ -70,6 +71,7 @@ func TestRevokedAudioStopsAtOnce(t *testing.T) {
 
 // A kicked client learns why, and its place and token are gone.
 func TestKickedClient(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	ann, bob := p.join(owner, voice), p.join("key:shop:bob", voice)
@@ -92,6 +94,7 @@ func TestKickedClient(t *testing.T) {
 
 // Somebody who joins again takes over from its own old connection, microphone included.
 func TestRejoinReplaces(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	ann, bob := p.join(owner, voice), p.join("key:shop:bob", voice)
@@ -111,6 +114,7 @@ func TestRejoinReplaces(t *testing.T) {
 
 // A session that another one of the same subject replaced before it connected is closed.
 func TestUnassociatedSessionIsReplaced(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	p.join(owner, voice)
@@ -129,6 +133,7 @@ func TestUnassociatedSessionIsReplaced(t *testing.T) {
 
 // A lost connection keeps its place and microphone for the grace, silently.
 func TestLostConnection(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	p.join(owner, voice)
@@ -153,6 +158,7 @@ func TestLostConnection(t *testing.T) {
 
 // Who asks for what it must not have is refused; the words reach the client.
 func TestRequests(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	ann, bob := p.join(owner, voice), p.join("key:shop:bob", voice)
@@ -213,6 +219,7 @@ func TestRequests(t *testing.T) {
 
 // Nobody who has not entered commands, or is told what happens in the room.
 func TestNotEntered(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	p.join(owner, voice)
@@ -233,6 +240,7 @@ func TestNotEntered(t *testing.T) {
 // The end of the room is the end of the pod: everyone is told, watchers see the
 // last event, Run returns.
 func TestDelete(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	ann := p.join(owner, voice)
@@ -258,6 +266,7 @@ func TestDelete(t *testing.T) {
 
 // A stopping process says so to its clients.
 func TestStop(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	ann := p.join(owner, voice)

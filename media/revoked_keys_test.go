@@ -12,6 +12,7 @@ import (
 // A key that is taken away ends what it let in, at once, and nothing else. Whoever can
 // prove anew who it is gets its own seat back; what the key signed opens nothing.
 func TestRevokedKey(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	stolen := newSigner(t, p.clock.now)

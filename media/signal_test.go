@@ -21,6 +21,7 @@ import (
 
 // Tokens that open nothing, each refused by its own code, and the room as it was.
 func TestTokensThatOpenNothing(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	ann := p.join(owner, voice)
@@ -89,6 +90,7 @@ func TestTokensThatOpenNothing(t *testing.T) {
 // An offer that cannot be answered is refused by what is wrong with it, and the
 // token can still be used.
 func TestBadOfferSpendsNoToken(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	_, bearer := p.reserve(owner, "ann")
@@ -130,6 +132,7 @@ func TestBadOfferSpendsNoToken(t *testing.T) {
 
 // A handshake that contradicts the offer's fingerprint frees the place and is counted.
 func TestFingerprintMismatch(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	_, bearer := p.reserve(owner, "ann")
@@ -156,6 +159,7 @@ func TestFingerprintMismatch(t *testing.T) {
 // Offers whose clients never connect leave nothing: no place, no session; goleak
 // looks for goroutines, New for a free port.
 func TestNeverConnecting(t *testing.T) {
+	t.Parallel()
 	p := newPod(t, func(c *media.Config) { c.AssociateTimeout = time.Millisecond })
 	p.put()
 	for i := range 5 {
@@ -175,6 +179,7 @@ func TestNeverConnecting(t *testing.T) {
 
 // An ICE restart needs the ETag of what it restarts, and the audio goes on.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	ann, bob := p.join(owner, voice), p.join("key:shop:bob", voice)
@@ -218,6 +223,7 @@ func TestRestart(t *testing.T) {
 
 // Only what opened a session ends it.
 func TestHangup(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	ann, bob := p.join(owner, voice), p.join("key:shop:bob", voice)
@@ -242,6 +248,7 @@ func TestHangup(t *testing.T) {
 
 // Plain WHIP and WHEP clients, without a data channel, are confirmed by who watches.
 func TestPlainPublisherAndPlayer(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	associated := func(c *peer) {
@@ -269,6 +276,7 @@ func TestPlainPublisherAndPlayer(t *testing.T) {
 
 // What clients are told to connect to comes with the room.
 func TestAdvertise(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put(func(r *mediaapi.PutRequest) { r.Advertise = []string{"192.0.2.7:40000"} })
 	_, bearer := p.reserve(owner, "ann")
@@ -283,6 +291,7 @@ func TestAdvertise(t *testing.T) {
 
 // Three talk and a listener has two slots: it hears the two loudest, and is told so.
 func TestThreeTalkersOnTwoSlots(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	p.put()
 	quiet, loud, louder := p.join(owner, voice), p.join("key:shop:bob", voice), p.join("key:shop:cy", voice)
