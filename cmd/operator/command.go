@@ -4,27 +4,32 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"strings"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"voiceroom.dev/voiceroom/cmd/internal/cli"
 	"voiceroom.dev/voiceroom/cmd/internal/release"
+	"voiceroom.dev/voiceroom/webhook"
 )
 
 // settings are the command's flags.
 type settings struct {
-	kubeconfig                string
-	namespace, mediaNamespace string
-	mediaImage                string
-	publicURL                 string
-	leaderElect               bool
-	healthListen              string
-	metricsListen             string
-	logLevel                  slog.Level
+	kubeconfig                 string
+	namespace, mediaNamespace  string
+	mediaImage                 string
+	publicURL                  string
+	webhookURL, webhookSecrets string
+	leaderElect                bool
+	healthListen               string
+	metricsListen              string
+	logLevel                   slog.Level
 }
 
 func newCommand() *cobra.Command {
@@ -48,6 +53,9 @@ It logs JSON to standard error, never a secret. On --health-listen it answers
   /healthz  200 while the process runs
   /readyz   200 once its cache is filled
 and on --metrics-listen /metrics, for Prometheus.
+
+With --webhook-url it tells the deployer's back end, in signed POSTs, what happens in
+every room: docs/webhooks.md. The secrets file is read again for each of them.
 
 SIGTERM lets running reconciliations finish, gives the lease back, and exits.`,
 		Example: `  # Against the current kubeconfig
@@ -77,6 +85,8 @@ func (s *settings) flags(cmd *cobra.Command) {
 	f.StringVar(&s.mediaNamespace, "media-namespace", "voiceroom-media", "namespace of the media pods; it must exist and allow host ports")
 	f.StringVar(&s.mediaImage, "media-image", "", "image of media pods whose pool names none (required)")
 	f.StringVar(&s.publicURL, "public-url", "", "where people reach the gateway, such as https://voice.example.org; for status.joinURL")
+	f.StringVar(&s.webhookURL, "webhook-url", "", "where to POST what happens in rooms; https, or http to this host or to a name.namespace.svc")
+	f.StringVar(&s.webhookSecrets, "webhook-secret-file", "", "file with the secrets that sign webhooks, one a line (whsec_... of Standard Webhooks); all sign")
 	f.BoolVar(&s.leaderElect, "leader-elect", false, "run several operators, of which one acts")
 	f.StringVar(&s.healthListen, "health-listen", ":8081", "host:port for probes; 0 turns them off")
 	f.StringVar(&s.metricsListen, "metrics-listen", ":8080", "host:port for metrics; 0 turns them off")
@@ -98,5 +108,36 @@ func (s *settings) check() error {
 		return err
 	}
 	s.publicURL = strings.TrimRight(s.publicURL, "/")
+	return s.checkWebhook()
+}
+
+func (s *settings) checkWebhook() error {
+	switch {
+	case s.webhookURL == "" && s.webhookSecrets == "":
+		return nil
+	case s.webhookURL == "":
+		return errors.New("--webhook-url is needed with --webhook-secret-file")
+	case s.webhookSecrets == "":
+		return errors.New("--webhook-secret-file is needed with --webhook-url: what is not signed cannot be told from forgeries")
+	}
+	if err := webhook.CheckURL(s.webhookURL); err != nil {
+		return fmt.Errorf("--webhook-url: %w", err)
+	}
+	secrets, err := os.ReadFile(s.webhookSecrets)
+	if err != nil {
+		return fmt.Errorf("--webhook-secret-file: %w", err)
+	}
+	if _, err := webhook.ParseSecrets(secrets); err != nil {
+		return fmt.Errorf("--webhook-secret-file: %w", err)
+	}
 	return nil
+}
+
+// webhook is where the deployer's back end is told what happens; nil: nowhere.
+func (s *settings) webhook(log *slog.Logger) *webhook.Config {
+	if s.webhookURL == "" {
+		return nil
+	}
+	return &webhook.Config{URL: s.webhookURL, Secrets: func() ([]byte, error) { return os.ReadFile(s.webhookSecrets) },
+		Clock: clock.RealClock{}, Random: rand.Float64, Metrics: metrics.Registry, Log: log.With("logger", "webhook")}
 }

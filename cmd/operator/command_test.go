@@ -1,12 +1,18 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
 func TestFlagsAreChecked(t *testing.T) {
 	good := settings{namespace: "voiceroom-system", mediaNamespace: "voiceroom-media", mediaImage: "media:v1"}
+	secrets := filepath.Join(t.TempDir(), "secrets")
+	if err := os.WriteFile(secrets, []byte("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, tt := range map[string]struct {
 		change func(*settings)
 		says   string // empty: accepted
@@ -18,6 +24,12 @@ func TestFlagsAreChecked(t *testing.T) {
 		"one for both":     {func(s *settings) { s.mediaNamespace = s.namespace }, "--media-namespace"},
 		"URL without a //": {func(s *settings) { s.publicURL = "voice.example.org" }, "--public-url"},
 		"URL of a file":    {func(s *settings) { s.publicURL = "file:///etc" }, "--public-url"},
+		"webhook":          {func(s *settings) { s.webhookURL, s.webhookSecrets = "https://shop.example.org/voice", secrets }, ""},
+		"webhook unsigned": {func(s *settings) { s.webhookURL = "https://shop.example.org/voice" }, "--webhook-secret-file"},
+		"secrets alone":    {func(s *settings) { s.webhookSecrets = secrets }, "--webhook-url"},
+		"webhook in clear": {func(s *settings) { s.webhookURL, s.webhookSecrets = "http://shop.example.org", secrets }, "--webhook-url"},
+		"no secrets file":  {func(s *settings) { s.webhookURL, s.webhookSecrets = "http://127.0.0.1", secrets+"-not" }, "--webhook-secret-file"},
+		"no secret in it":  {func(s *settings) { s.webhookURL, s.webhookSecrets = "http://127.0.0.1", os.DevNull }, "--webhook-secret-file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := good

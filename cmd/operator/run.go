@@ -33,7 +33,7 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 	}
 	chats := &registry.Registry{}
 	options := controllers.Options{Namespace: s.namespace, MediaNamespace: s.mediaNamespace, MediaImage: s.mediaImage, GatewayURL: s.publicURL,
-		Providers: chats}
+		Providers: chats, Webhook: s.webhook(log)}
 	managing := controllers.ManagerOptions(options)
 	managing.LeaderElection = s.leaderElect
 	managing.HealthProbeBindAddress = s.healthListen
