@@ -71,10 +71,11 @@ func (c Reserve) admit(r *Room, now time.Time) error {
 		return refuse(NotOpenYet, "the room's owner has not come in yet")
 	case !now.Before(r.lease) || now.Before(r.strangers):
 		return refuse(Frozen, "the room cannot take newcomers for a moment; ask again")
-	case s.Settings.Access == Locked && !trusted:
-		return refuse(RoomLocked, "the room is locked")
-	case s.Settings.Access == InviteOnly && !trusted && c.InvitedAt.IsZero():
-		return refuse(InviteRequired, "this room needs an invitation")
+	}
+	if !trusted {
+		if err := c.suits(s.Settings.Access); err != nil {
+			return err
+		}
 	}
 	if err := r.honour(c, now); err != nil {
 		return err
@@ -84,6 +85,17 @@ func (c Reserve) admit(r *Room, now time.Time) error {
 		return refuse(RoomFull, "the room is full: %d of %d", len(s.Members), s.Settings.MaxMembers)
 	case c.Guest && r.guestsFrom(c.Origin) >= GuestPlaces:
 		return refuse(TooMany, "too many guests from this address are about to join")
+	}
+	return nil
+}
+
+// suits refuses what the room's access does not let in.
+func (c Reserve) suits(access Access) error {
+	switch {
+	case access == Locked:
+		return refuse(RoomLocked, "the room is locked")
+	case access == InviteOnly && c.InvitedAt.IsZero():
+		return refuse(InviteRequired, "this room needs an invitation")
 	}
 	return nil
 }

@@ -355,5 +355,8 @@ func goesOn(old, next *room.State) error {
 			return fmt.Errorf("the new epoch remembers %+v, not %+v", is, rec)
 		}
 	}
+	if next.LastMember < old.LastMember || next.LastGrant < old.LastGrant {
+		return fmt.Errorf("the new epoch counts from member %d and grant %d, not %d and %d", next.LastMember, next.LastGrant, old.LastMember, old.LastGrant)
+	}
 	return when((old.ActivatedAt == nil) != (next.ActivatedAt == nil), "activated at %v, and in the new epoch at %v", old.ActivatedAt, next.ActivatedAt)
 }

@@ -46,9 +46,9 @@ func Refusal(before, after *room.State, events []room.Event, err error) error {
 	var refusal *room.Error
 	switch {
 	case !errors.As(err, &refusal):
-		return fmt.Errorf("a refusal is a *room.Error with a code, not %v", err)
+		return fmt.Errorf("a refusal is a *room.Error with a code: %w", err)
 	case refusal.Code == "" || refusal.Detail == "":
-		return fmt.Errorf("the refusal %+v lacks its code or its sentence", refusal)
+		return fmt.Errorf("a refusal lacks its code or its sentence: %w", refusal)
 	case len(events) > 0 || before.Seq != after.Seq:
 		return fmt.Errorf("refused with %s, and yet it caused %d events", refusal.Code, len(events))
 	}
@@ -112,6 +112,7 @@ func (h *History) fresh(shown *room.State, e room.Event) error {
 }
 
 func (h *History) note(s *room.State) {
+	h.number, h.grant = max(h.number, s.LastMember), max(h.grant, s.LastGrant)
 	for _, m := range s.Members {
 		h.number = max(h.number, m.ID)
 	}
@@ -131,12 +132,17 @@ func Wait(r *room.Room, until time.Time, step func(now time.Time, events []room.
 		}
 		early := next.Add(-time.Nanosecond)
 		events, err := r.Do(early, room.Control, room.Tick{})
-		if err != nil || len(events) > 0 || !r.Next().Equal(next) {
-			return fmt.Errorf("next was due at %v, and a moment earlier time caused %d events (%v); then next was due at %v", next, len(events), err, r.Next())
+		if err != nil {
+			return fmt.Errorf("letting time pass until %v: %w", early, err)
 		}
-		events, err = r.Do(next, room.Control, room.Tick{})
-		if err != nil || len(events) == 0 && r.Next().Equal(next) {
-			return fmt.Errorf("due at %v, time changed nothing then (%v)", next, err)
+		if len(events) > 0 || !r.Next().Equal(next) {
+			return fmt.Errorf("next was due at %v, and a moment earlier time caused %d events; then next was due at %v", next, len(events), r.Next())
+		}
+		if events, err = r.Do(next, room.Control, room.Tick{}); err != nil {
+			return fmt.Errorf("letting time pass until %v: %w", next, err)
+		}
+		if len(events) == 0 && r.Next().Equal(next) {
+			return fmt.Errorf("due at %v, time changed nothing then", next)
 		}
 		if err := step(next, events); err != nil {
 			return err
