@@ -33,6 +33,7 @@ func (w *world) agree(c call, a answer) {
 	if err := document.CheckAnswer(c.method, c.path, a.status, mediaType, a.body); err != nil {
 		w.t.Errorf("%s %s: the answer is not as documented: %v", c.method, c.path, err)
 	}
+	w.agreeOnCode(c, a)
 	if a.status/100 != 2 {
 		return
 	}

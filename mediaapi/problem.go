@@ -32,8 +32,11 @@ const (
 	TokenAudience   room.Code = "token-audience" // another room or epoch
 )
 
-// statuses are the HTTP statuses of codes; whatever is not here is 400.
+// statuses are the HTTP statuses of codes; what is not here is wrong with an offer: 400.
 var statuses = map[room.Code]int{
+	BadRequest:      http.StatusBadRequest,
+	room.BadCommand: http.StatusBadRequest,
+
 	Unauthenticated: http.StatusUnauthorized,
 	TokenMalformed:  http.StatusUnauthorized,
 	TokenExpired:    http.StatusUnauthorized,
