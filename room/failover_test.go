@@ -191,3 +191,19 @@ func TestSeedOfAClosedRoom(t *testing.T) {
 		t.Fatalf("closed once, closed for ever: %+v", s)
 	}
 }
+
+// A seed made of a list of members does not know since when they are here.
+func TestSeedOfAListOfMembers(t *testing.T) {
+	seed := &State{Epoch: 1, Phase: Opened, ActivatedAt: &t0}
+	for i, subject := range []string{ann, "bob", "cyd"} {
+		seed.Members = append(seed.Members, Member{ID: uint32(i + 1), Subject: subject, Role: Speaker, Status: Entered})
+	}
+	b := newBench(t)
+	b.Room = New(ID{}, 2, *b.View().Settings.Spec, seed, t0)
+	b.rejoin("bob")
+	b.rejoin("cyd")
+	b.wait(HostGrace)
+	if b.host() != "bob" {
+		t.Fatalf("the host is %q", b.host())
+	}
+}

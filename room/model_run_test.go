@@ -193,7 +193,7 @@ func (l lazy) String() string {
 // saw checks the events since the last state.
 func (tr *trial) saw(events []room.Event) error {
 	tr.state = tr.room.State()
-	broken := []error{tr.history.Step(tr.state, events), roomtest.Settled(tr.room, tr.now)}
+	broken := []error{tr.history.Step(tr.state, events), roomtest.Settled(tr.room, tr.now), roomtest.Timely(tr.state, tr.now)}
 	if tr.done%8 == 0 {
 		broken = append(broken, roomtest.Hidden(tr.state, events))
 	}

@@ -126,6 +126,9 @@ func (r *Room) seed(old *State, now time.Time) {
 			continue
 		}
 		m.Status, m.Session, m.Deadline, m.Keys = Held, "", &deadline, nil
+		if m.Entered == nil { // the list of members is all that was left of the epoch before
+			m.Entered = &now
+		}
 		s.Members = append(s.Members, m)
 		r.bySubject[m.Subject] = m.ID
 	}

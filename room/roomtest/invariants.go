@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"time"
 
 	"voiceroom.dev/voiceroom/room"
 )
@@ -206,6 +207,28 @@ func emptiness(s *room.State) error {
 // Nobody is in a closed room.
 func ended(s *room.State) error {
 	return when(s.Phase == room.Closed && len(s.Members)+len(s.Mics) > 0, "the room is closed with %d members and %d microphones", len(s.Members), len(s.Mics))
+}
+
+// Timely checks that nothing is in a state whose time is over: no place, turn, raised hand,
+// question to speak or link.
+func Timely(s *room.State, now time.Time) error {
+	over := func(t *time.Time) bool { return t != nil && !now.Before(*t) }
+	for _, m := range s.Members {
+		if over(m.Deadline) || over(m.AskedUntil) || m.Hand != nil && over(&m.Hand.Until) {
+			return fmt.Errorf("it is %v, and there is member %+v", now, m)
+		}
+	}
+	for _, mic := range s.Mics {
+		if over(mic.Until) {
+			return fmt.Errorf("it is %v, and there is microphone %+v", now, mic)
+		}
+	}
+	for _, u := range s.Invites {
+		if over(&u.Until) && s.Phase != room.Closed {
+			return fmt.Errorf("it is %v, and link %+v is remembered", now, u)
+		}
+	}
+	return nil
 }
 
 // Versions are dense: every event has the next one of its epoch.
