@@ -55,6 +55,7 @@ var variants = map[string][]string{
 		"--set", "gateway.ingress.enabled=true", "--set", "gateway.ingress.host=voice.example.org", "--set", "gateway.ingress.tlsSecret=voice-tls",
 		"--set", "gateway.ingress.className=nginx", "--set", "gateway.trustedProxies={10.0.0.0/8}", "--set", "gateway.service.type=LoadBalancer",
 		"--set", "chat.existingSecret=my-chat", "--set", "chat.storage.className=fast", "--set", "imagePullSecrets[0].name=pull", "--set", "image.tag=v9",
+		"--set", "webhook.url=https://shop.example.org/voice?of=calls", "--set", "webhook.secretName=my-webhook",
 		"--set", "operator.nodeSelector.pool=system", "--set", "operator.tolerations[0].operator=Exists"},
 	"no chat":             {"--set", "chat.enabled=false"},
 	"no defaults":         {"--set", "defaultMediaPool.create=false", "--set", "defaultChatProvider.create=false"},
@@ -74,6 +75,7 @@ func TestBrokenValuesAreRefused(t *testing.T) {
 		"operator.replicas=0", "gateway.replicas=many", "gateway.publicURL=voice.example.org", "gateway.allowGuests=maybe", "gateway.oidc.issuer=https://login.example.org",
 		"gateway.ingress.enabled=true", "media.namespace=Not_A_Name", "chat.storage.size=lots", "image.pullPolicy=Sometimes", "no.such=value", "gateway.service.port=0",
 		"gateway.trustedProxies={everyone}", "gateway.chatSecrets={voiceroom-operator-key}", "gateway.chatSecrets={Not_A_Name}",
+		"webhook.url=https://shop.example.org/voice", "webhook.url=shop.example.org", "webhook.secretName=Not_A_Name",
 	} {
 		out, err := helm(t, "template", "voiceroom", chartPath, "--namespace", namespace, "--set", values)
 		if err == nil {
