@@ -3,6 +3,7 @@ package admission_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -107,6 +108,35 @@ func TestDegradedRoomLetsInWithoutChat(t *testing.T) {
 				t.Error("the owner has no microphone")
 			}
 		})
+	}
+}
+
+// What proved somebody reaches the room, which decides by it.
+func TestJoinPassesOnHowSomebodyCame(t *testing.T) {
+	w := newWorld(t, 5)
+	w.enter(owner)
+	w.do(room.SetSpec{Spec: room.Spec{Generation: 2, Owner: owner, MaxMembers: 5, MaxMics: 2, Access: room.InviteOnly, MicPolicy: room.Auto, Duplicates: room.Refuse}})
+	join := func(subject, resumes string) (admission.Grant, error) {
+		return w.desk.Join(t.Context(), w.room, admission.Request{Subject: subject, Resumes: resumes, Key: "k1",
+			InvitedAt: time.Now(), Invite: &room.Invite{ID: "link", Uses: 1, Until: time.Now().Add(time.Hour)}})
+	}
+	grant, err := join("key:shop:bob", "")
+	if err != nil {
+		t.Fatalf("by a link: %v", err)
+	}
+	if info, err := w.pod.Subject(t.Context(), epoch, "key:shop:bob"); err != nil || !slices.Equal(info.Member.Keys, []string{"k1"}) {
+		t.Errorf("the room knows of keys %v, %v", info.Member.Keys, err)
+	}
+	w.do(room.Open{Session: grant.Session})
+	w.do(room.Associate{Session: grant.Session})
+	if _, err := join("key:shop:eve", ""); admission.CodeOf(err) != room.InviteUsed {
+		t.Errorf("by a link that is used up: %v", err)
+	}
+	if _, err := join("key:shop:bob", ""); admission.CodeOf(err) != room.AlreadyJoined {
+		t.Errorf("beside his own client: %v", err)
+	}
+	if _, err := join("key:shop:bob", grant.Session); err != nil {
+		t.Errorf("in place of his own client: %v", err)
 	}
 }
 

@@ -39,7 +39,7 @@ func (k *keeper) command(r mediaapi.CommandRequest, c room.Command) (*mediaapi.C
 		return nil, err
 	}
 	state := k.room.View()
-	m, known := concerned(state, r)
+	m, known := k.concerned(r)
 	if err := k.do(room.Actor{Session: r.As}, c); err != nil {
 		return nil, err
 	}
@@ -54,9 +54,9 @@ func (k *keeper) command(r mediaapi.CommandRequest, c room.Command) (*mediaapi.C
 }
 
 // concerned is the member that commands, or whom a command of the control plane names.
-func concerned(s *room.State, r mediaapi.CommandRequest) (room.Member, bool) {
+func (k *keeper) concerned(r mediaapi.CommandRequest) (room.Member, bool) {
 	if r.As != "" {
-		return s.Session(r.As)
+		return k.bySession(r.As)
 	}
 	var named struct { // these names mean the same in every command
 		Session string `json:"session"`
@@ -64,9 +64,18 @@ func concerned(s *room.State, r mediaapi.CommandRequest) (room.Member, bool) {
 	}
 	_ = json.Unmarshal(r.Body, &named) // room.Decode has read it; a command without these names nobody
 	if named.Session != "" {
-		return s.Session(named.Session)
+		return k.bySession(named.Session)
 	}
-	return s.Member(named.Member)
+	return k.room.View().Member(named.Member)
+}
+
+// bySession returns the member that a session is of. Nearly always it is connected here, and
+// need not be looked for among all members.
+func (k *keeper) bySession(session string) (room.Member, bool) {
+	if s := k.sessions[session]; s != nil && s.member != 0 {
+		return k.room.View().Member(s.member)
+	}
+	return k.room.View().Session(session)
 }
 
 func micOf(s *room.State, member uint32) *room.Mic {
@@ -79,18 +88,19 @@ func micOf(s *room.State, member uint32) *room.Mic {
 // session answers who is connected with a session.
 func (a *api) session(h *http.Request, _ none) (*mediaapi.SessionInfo, error) {
 	session := h.PathValue("session")
-	return a.info(h, func(s *room.State) (room.Member, bool) { return s.Session(session) },
+	return a.info(h, func() (room.Member, bool) { return a.keeper.bySession(session) },
 		&room.Error{Code: room.UnknownSession, Detail: "this session has ended or was replaced"})
 }
 
 // member answers which member a subject is.
 func (a *api) member(h *http.Request, _ none) (*mediaapi.SessionInfo, error) {
 	subject := h.FormValue("subject")
-	return a.info(h, func(s *room.State) (room.Member, bool) { return s.Subject(subject) },
+	return a.info(h, func() (room.Member, bool) { return a.keeper.room.View().Subject(subject) },
 		&room.Error{Code: room.UnknownMember, Detail: "the room keeps no place for this subject"})
 }
 
-func (a *api) info(h *http.Request, find func(*room.State) (room.Member, bool), otherwise error) (*mediaapi.SessionInfo, error) {
+// info answers with the member that find finds, on the keeper's goroutine.
+func (a *api) info(h *http.Request, find func() (room.Member, bool), otherwise error) (*mediaapi.SessionInfo, error) {
 	epoch, err := numberOf(h, "epoch")
 	if err != nil {
 		return nil, err
@@ -99,11 +109,11 @@ func (a *api) info(h *http.Request, find func(*room.State) (room.Member, bool), 
 		if err := a.keeper.atAny(epoch); err != nil {
 			return nil, err
 		}
-		s := a.keeper.room.View()
-		m, ok := find(s)
+		m, ok := find()
 		if !ok {
 			return nil, otherwise
 		}
+		s := a.keeper.room.View()
 		return &mediaapi.SessionInfo{Epoch: s.Epoch, Seq: s.Seq, Member: m, Mic: micOf(s, m.ID), ActivatedAt: s.ActivatedAt}, nil
 	})
 }

@@ -12,10 +12,15 @@
 // The forwarder is the room's forwarding context: one mutex over the grants, the
 // ranking and the listeners' slots, taken for each packet of a talker and for each
 // change. When the keeper has taken a grant away and released the mutex, no packet
-// of it is handed to the network any more: a command that has returned is in force.
+// of it is handed to the network any more: a command that has returned is in force. The
+// fence is the number of the grant: see talker.
 //
 // The control API (package mediaapi) is HTTPS inside the cluster; its handlers only
-// authenticate, decode and ask the keeper. Health and metrics are plain HTTP.
+// authenticate, decode and ask the keeper; one that waits until a command is durable does so
+// outside of it. Health and metrics are plain HTTP.
+//
+// The keyring holds the public keys. When one of room tokens is taken away before its time,
+// the keeper ends what it let in; a push of keys is answered after that.
 //
 // # The end
 //

@@ -161,7 +161,8 @@ func (f *forwarder) enter(s *session, out *egress.Listener, now time.Time) {
 	}
 	s.hears = &listener{session: s, out: out, slots: make([]*talker, out.Len()), changed: true}
 	f.listeners = append(f.listeners, s.hears)
-	f.route(now)
+	f.routeTo(s.hears, f.ranking.Order(), now)
+	s.hears.listen()
 }
 
 // leave ends both directions of a session at once.
@@ -169,16 +170,19 @@ func (f *forwarder) leave(s *session, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if l := s.hears; l != nil {
-		for i := range l.slots {
+		for i, t := range l.slots {
 			l.out.Purge(i)
+			if t != nil {
+				t.routes = slices.DeleteFunc(t.routes, func(r route) bool { return r.to == l })
+			}
 		}
 		f.listeners = slices.DeleteFunc(f.listeners, func(o *listener) bool { return o == l })
 		s.hears = nil
 	}
 	if s.talks != nil {
 		f.revoke(s.talks, now)
+		f.route(now)
 	}
-	f.route(now)
 }
 
 // setGrants makes these the live grants, oldest first; audio of any other stops. moved are
@@ -187,10 +191,12 @@ func (f *forwarder) leave(s *session, now time.Time) {
 func (f *forwarder) setGrants(grants []grant, moved []uint64, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	changed := false
 	for _, t := range f.byRank {
 		i := slices.IndexFunc(grants, func(g grant) bool { return g.session == t.session && g.member == t.member })
 		if i < 0 || grants[i].number != t.number && !slices.Contains(moved, t.number) {
 			f.revoke(t, now)
+			changed = true
 			continue
 		}
 		t.number = grants[i].number
@@ -200,10 +206,13 @@ func (f *forwarder) setGrants(grants []grant, moved []uint64, now time.Time) {
 		if t == nil {
 			t = &talker{session: g.session, member: g.member, number: g.number, since: now, rank: f.ranking.Add()}
 			g.session.talks, f.byRank[t.rank] = t, t
+			changed = true
 		}
-		t.rank.Priority = g.priority
+		t.rank.Priority = g.priority // the order follows when it is heard
 	}
-	f.route(now)
+	if changed { // most changes of a room are none here, and routing looks at all listeners
+		f.route(now)
+	}
 }
 
 // revoke takes a talker off all slots.
@@ -233,10 +242,15 @@ func (f *forwarder) route(now time.Time) {
 	}
 	for _, l := range f.listeners {
 		f.routeTo(l, order, now)
-		for i, t := range l.slots {
-			if t != nil {
-				t.routes = append(t.routes, route{l, i})
-			}
+		l.listen()
+	}
+}
+
+// listen makes the talkers on the slots send there.
+func (l *listener) listen() {
+	for i, t := range l.slots {
+		if t != nil {
+			t.routes = append(t.routes, route{l, i})
 		}
 	}
 }
