@@ -1,6 +1,7 @@
 // The gateway's HTTP API, as docs/openapi.yaml describes it. Every failure is a Refusal, but that
 // the caller's signal ended the request.
 
+import { Clock } from "./clock.js";
 import { Refusal } from "./refusal.js";
 
 /**
@@ -36,6 +37,8 @@ import { Refusal } from "./refusal.js";
  */
 
 export class Api {
+  clock = new Clock();
+
   /** @param {{namespace: string, room: string}} link */
   constructor(link) {
     this.room = `/v1/rooms/${encodeURIComponent(link.namespace)}/${encodeURIComponent(link.room)}`;
@@ -142,11 +145,24 @@ export class Api {
   }
 
   /**
+   * Makes a link for others; for moderators.
+   *
    * @param {Grant} grant
+   * @param {import("./invites.js").InviteWish} wish
    * @returns {Promise<{url: string}>}
    */
-  invite(grant) {
-    return this.#json("POST", `${this.room}/invites`, grant.token, {});
+  invite(grant, wish) {
+    return this.#json("POST", `${this.room}/invites`, grant.token, wish);
+  }
+
+  /**
+   * Lists who was kicked or banned, the latest first; for moderators.
+   *
+   * @param {Grant} grant
+   * @returns {Promise<{removed: import("./settings.js").Removed[]}>}
+   */
+  removed(grant) {
+    return this.#json("GET", `${this.room}/removed`, grant.token);
   }
 
   /** @param {Grant} grant */
@@ -184,6 +200,7 @@ export class Api {
     const response = await fetch(path, { method, headers, body, signal, cache: "no-store" }).catch((error) => {
       throw signal?.aborted ? error : new Refusal("unreachable", String(error));
     });
+    this.clock.hear(response.headers.get("Date"), Date.now());
     if (!response.ok) throw await refusalOf(response);
     return response;
   }

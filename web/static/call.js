@@ -3,6 +3,7 @@
 import { Chat } from "./chat.js";
 import { Levels } from "./levels.js";
 import { Microphone } from "./mic.js";
+import { newsOf } from "./news.js";
 import { Refusal, backoff, isPassing } from "./refusal.js";
 import { Connection } from "./rtc.js";
 import { sleep } from "./sleep.js";
@@ -17,6 +18,7 @@ import { Replica, isLive, memberOf, micOf } from "./state.js";
  * @typedef {object} Watcher
  * @property {() => void} changed                 something that the page shows is another now
  * @property {(error: unknown) => void} refused   something that the user asked for did not work
+ * @property {(text: string) => void} news        something was done to the user
  * @property {(slot: number, track: MediaStreamTrack) => void} track
  * @property {(slots: {slot: number, member: number}[]) => void} slots  who is heard on which
  */
@@ -25,6 +27,12 @@ import { Replica, isLive, memberOf, micOf } from "./state.js";
 // microphone, every 2 s to the audience.
 const patienceOnMic = 2000;
 const patienceInAudience = 6000;
+
+// How long the newest change may be known to the media pod alone until the page says so, in ms: the
+// operator takes over what happened every few seconds.
+const patienceForCopy = 15_000;
+
+const farewell = 1000; // ms that the pod's own bye has, which says more than the gateway
 
 const firstAttempts = 3; // at a media connection, before somebody who never had one is told
 const feedbackAttempts = 8;
@@ -43,6 +51,8 @@ export class Call {
   grant = null;
   replica = new Replica();
   levels = new Levels();
+  /** Whether what happened last in the room would be lost with its pod. */
+  unsaved = false;
 
   #api;
   #identity;
@@ -55,6 +65,7 @@ export class Call {
   #wasIn = false;
   #tending = false; // to the microphone
   #stale = false; // the state changed meanwhile
+  #savedAt = 0; // when everything was last known to be kept, in ms
 
   /**
    * @param {Api} api
@@ -105,13 +116,16 @@ export class Call {
    *
    * @param {string} type
    * @param {object} [body]
+   * @returns {Promise<boolean>} whether it was carried out
    */
   async command(type, body) {
     try {
       if (!this.#connection) throw new Refusal("connection-lost");
       await this.#connection.command(type, body);
+      return true;
     } catch (error) {
       this.#watcher.refused(error);
+      return false;
     }
   }
 
@@ -129,6 +143,30 @@ export class Call {
 
   async earlier() {
     if (this.grant) await this.chat.loadEarlier(this.grant);
+  }
+
+  /** @param {import("./invites.js").InviteWish} wish */
+  async invite(wish) {
+    if (!this.grant) throw new Refusal("connection-lost");
+    return this.#api.invite(this.grant, wish);
+  }
+
+  async removed() {
+    if (!this.grant) throw new Refusal("connection-lost");
+    return this.#api.removed(this.grant);
+  }
+
+  /** @returns {boolean} whether the user is the room's owner, host or not */
+  get owner() {
+    return this.#identity.owner;
+  }
+
+  /**
+   * @param {string} until  a time of the server
+   * @returns {number} seconds until then
+   */
+  left(until) {
+    return this.#api.clock.left(until, Date.now());
   }
 
   /** @returns {import("./state.js").Member | undefined} this client */
@@ -238,7 +276,7 @@ export class Call {
    */
   #follow(connection, grant, signal) {
     this.chat.follow(grant, (type, data) => {
-      if (type === "closed") connection.close(new Refusal("room-closed"));
+      if (type === "closed") sleep(farewell, signal).then(() => connection.close(new Refusal("room-closed")));
       if (type === "moved" && data.epoch > grant.epoch) connection.close(new Refusal("moving"));
     }, signal).catch(this.#watcher.refused);
   }
@@ -249,16 +287,18 @@ export class Call {
       case "welcome":
         this.self = message.member;
         this.replica.begin();
+        this.#savedAt = 0;
         break;
       case "snapshot":
         this.replica.snapshot(message.state, message.omitted);
         break;
       case "events":
-        this.#tellIfTaken(message.events);
+        this.#tellNews(message.events);
         if (!this.replica.events(message.events)) this.#connection?.resync();
         break;
       case "heartbeat":
         if (!this.replica.isAt(message.seq)) this.#connection?.resync();
+        this.#watchCopy(message);
         return;
       case "slots":
         this.#watcher.slots(message.slots);
@@ -270,15 +310,24 @@ export class Call {
     this.#watcher.changed();
   }
 
+  /** @param {import("./state.js").RoomEvent[]} events */
+  #tellNews(events) {
+    const news = newsOf(this.replica.state, this.self, events);
+    if (news) this.#watcher.news(news);
+  }
+
   /**
-   * Tells the user why its microphone is gone, if it did not leave it.
+   * Looks how much of the room would outlive its media pod.
    *
-   * @param {import("./state.js").RoomEvent[]} events
+   * @param {{seq: number, durable?: number}} heartbeat  numbers of events
    */
-  #tellIfTaken(events) {
-    const held = this.mic()?.index;
-    const taken = events.find(({ mic, reason }) => mic?.index === held && mic?.member === 0 && reason);
-    if (taken?.reason) this.#watcher.refused(new Refusal(taken.reason));
+  #watchCopy({ seq, durable = seq }) {
+    const now = performance.now();
+    if (durable >= seq || this.#savedAt === 0) this.#savedAt = now;
+    const unsaved = now - this.#savedAt > patienceForCopy;
+    if (unsaved === this.unsaved) return;
+    this.unsaved = unsaved;
+    this.#watcher.changed();
   }
 
   #live() {

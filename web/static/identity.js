@@ -34,6 +34,16 @@ export class Identity {
     return this.#link.invite;
   }
 
+  /** @returns {boolean} whether the ticket is that of the room's owner; the server judges that anew */
+  get owner() {
+    try {
+      const claims = this.ticket.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+      return JSON.parse(atob(claims)).pur === "host";
+    } catch {
+      return false; // there is none, or it is no token of ours
+    }
+  }
+
   /**
    * Returns the ticket for this room, else a guest's: the one that the tab has, as a subject that
    * comes back keeps its place, or a new one.

@@ -5,13 +5,12 @@ import { Call } from "./call.js";
 import { Identity } from "./identity.js";
 import { parseLink } from "./link.js";
 import { Refusal, sentence } from "./refusal.js";
-import { moderates } from "./state.js";
 import { View } from "./view.js";
 
 /** @typedef {import("./link.js").Link} Link */
 
 const nameKey = "voiceroom.name";
-const levelInterval = 100; // ms
+const tick = 100; // ms
 
 /** @type {Call | null} */
 let call = null;
@@ -21,11 +20,14 @@ const identity = link && new Identity(link, sessionStorage);
 const view = new View({
   join: (name) => link && identity && join(link, identity, name),
   leave: () => call?.leave(),
-  command: (type, body) => call?.command(type, body),
+  command: async (type, body) => (await call?.command(type, body)) ?? false,
   mute: (muted) => call?.mute(muted),
-  say: (text) => attempt(call?.say(text)),
+  say: async (text) => (await attempt(call?.say(text).then(() => true))) ?? false,
   earlier: () => attempt(call?.earlier()),
-  invite: () => link && attempt(copyLink(link)),
+  copyLink: () => copy(location.href),
+  copy,
+  invite: async (wish) => (await attempt(call?.invite(wish)))?.url ?? "",
+  removed: async () => (await attempt(call?.removed()))?.removed ?? [],
 });
 
 if (link && identity) await showLobby(link, identity);
@@ -59,6 +61,7 @@ async function join(link, identity, name) {
   const current = new Call(new Api(link), identity, name, {
     changed: () => view.render(current),
     refused: (error) => view.tell(sentence(error)),
+    news: (text) => view.tell(text, true),
     track: (slot, track) => view.sound.play(slot, track),
     slots: (slots) => view.sound.label(slots),
   });
@@ -66,40 +69,34 @@ async function join(link, identity, name) {
   view.render(current);
   const ticking = setInterval(() => {
     current.listen();
-    view.renderLevels(current);
-  }, levelInterval);
+    view.renderTime(current);
+  }, tick);
   await current.run().finally(() => clearInterval(ticking));
 }
 
 /**
  * Tells the user if something did not work.
  *
- * @param {Promise<unknown> | undefined} doing
- * @returns {Promise<boolean>} whether it did
+ * @template T
+ * @param {Promise<T> | undefined} doing
+ * @returns {Promise<T | null>} null if it did not
  */
 async function attempt(doing) {
   try {
-    await doing;
-    return true;
+    return (await doing) ?? null;
   } catch (error) {
     view.tell(sentence(error));
-    return false;
+    return null;
   }
 }
 
-/**
- * Copies a link for others: an invitation, where this user can give one.
- *
- * @param {Link} link
- */
-async function copyLink(link) {
-  let url = location.href;
-  if (call?.grant && moderates(call.me())) ({ url } = await new Api(link).invite(call.grant));
+/** @param {string} url */
+async function copy(url) {
   try {
     await navigator.clipboard.writeText(url);
-    view.tell("The link is copied.");
+    view.tell("The link is copied.", true);
   } catch {
-    view.tell(`Copy this link: ${url}`); // no clipboard here, or no leave to use it
+    view.tell(`Copy this link: ${url}`, true); // no clipboard here, or no leave to use it
   }
 }
 

@@ -20,7 +20,7 @@ export class Refusal extends Error {
   }
 }
 
-/** @type {Readonly<Record<string, string>>} */
+/** What is clearer from here than the server's own sentence. @type {Readonly<Record<string, string>>} */
 const sentences = {
   "room-full": "The room is full. Try again when someone has left.",
   "room-closed": "This room has ended.",
@@ -32,9 +32,15 @@ const sentences = {
   "frozen": "The room is not taking newcomers at the moment. Trying again…",
   "moving": "The room is moving to another server…",
   "stale-epoch": "The room is moving to another server…",
-  "banned": "You cannot join this room.",
-  "kicked": "You were removed from the room.",
+  "banned": "You were banned from this room.",
+  "kicked": "You were removed from this room. Ask its host to let you in again.",
+  "already-joined": "You are in this room already, in another window or on another device. Leave there first.",
   "invite-required": "This room needs an invitation. Ask its host for an invite link.",
+  "invite-void": "This invite link works no longer. Ask for a new one.",
+  "invite-used": "This invite link has been used as often as it may. Ask for a new one.",
+  "invite-for-another": "This invite link was made for somebody else.",
+  "key-revoked": "What let you in is not trusted any more. Open the link that you were sent again.",
+  "expired": "Coming in took too long. Try again.",
   "guests-not-allowed": "This deployment lets in nobody without an account. Open the link that you were sent.",
   "token-expired": "This link has expired. Ask for a new one.",
   "token-unknown-key": "This link is not valid any more. Ask for a new one.",
@@ -43,15 +49,9 @@ const sentences = {
   "token-audience": "This link is for another room.",
   "rate-limited": "That was too fast. Wait a moment.",
   "too-many-reservations": "Too many people are joining from your network. Trying again…",
-  "mic-unavailable": "All microphones are taken.",
-  "mic-taken": "Someone else was faster: that microphone is taken.",
-  "mic-not-allowed": "You need the host's permission for a microphone. Raise your hand.",
-  "pulled-down": "A host took your microphone back.",
-  "caps-lowered": "The room has fewer microphones now, and yours is one that is gone.",
-  "not-on-mic": "You are not on a microphone.",
-  "hands-refused": "Hands cannot be raised in this room.",
-  "not-allowed": "Only a host may do that.",
-  "unknown-member": "That person has already left.",
+  // What a command is refused for the server says itself, but it counts seats from 0.
+  "mic-taken": "Someone else was faster: that seat is taken.",
+  "mic-locked": "That seat is locked.",
   "chat-unavailable": "The chat cannot be reached at the moment.",
   "replaced": "You joined from somewhere else, so this page left the room.",
   "left": "You left the room.",
@@ -62,6 +62,9 @@ const sentences = {
   "mic-missing": "No microphone was found.",
 };
 
+// What the pod says of a room that was closed without a word of whoever closed it.
+const noFarewell = "the room has ended";
+
 /**
  * One sentence for people.
  *
@@ -70,6 +73,8 @@ const sentences = {
  */
 export function sentence(error) {
   if (!(error instanceof Refusal)) return "Something went wrong in this page. Reload it to try again.";
+  const farewell = error.code === "room-closed" && error.status === 0 && ![noFarewell, error.code].includes(error.message);
+  if (farewell) return `${sentences["room-closed"]} “${error.message}”`;
   const known = Object.hasOwn(sentences, error.code) ? sentences[error.code] : "";
   if (known) return known;
   const text = error.message;

@@ -10,27 +10,42 @@
  * @property {number} maxMics
  * @property {"Public" | "InviteOnly" | "Locked"} access
  * @property {"Auto" | "OnRequest" | "Appointed"} micPolicy
+ * @property {boolean} [muteOnEntry]      who comes in with a microphone comes in muted
+ * @property {number} [speakingSeconds]   of a turn; none: it has no end
+ * @property {number[]} [lockedMics]      indexes, rising
+ * @property {string} [announcement]
+ * @property {Record<string, string>} [metadata]
+ *
+ * @typedef {object} Hand         a raised one
+ * @property {string} at
+ * @property {number} [priority]  0 to maxHandPriority, given by a moderator
+ * @property {string} until       it is lowered then
  *
  * @typedef {object} Member
- * @property {number} id         the CSRC of its audio
+ * @property {number} id          the CSRC of its audio
  * @property {string} [name]
  * @property {Role} role
- * @property {string} status     "entered", or "away" while its connection is lost
- * @property {string} [handAt]   its hand is up since then
+ * @property {string} status      "entered"; "away" or "held" while its connection is lost
+ * @property {Hand} [hand]
+ * @property {string} [askedUntil] a moderator asks it to speak, until then
+ * @property {boolean} [priority]  it is heard before all others
+ * @property {boolean} [chatMuted] it may not post to the chat
  * @property {string} [enteredAt]
  *
  * @typedef {object} Mic
  * @property {number} index
- * @property {number} member     0: the microphone is gone
+ * @property {number} member      0: the microphone is gone
  * @property {number} grant
  * @property {boolean} [muted]    by its holder
  * @property {boolean} [modMuted] by a moderator, who alone can lift it
+ * @property {string} [until]     its holder's turn ends then
  *
  * @typedef {object} Summary
  * @property {string} phase       "Prepared", "Open", "Sealed" or "Closed"
  * @property {string} [activatedAt]
  * @property {string} [emptySince]
  * @property {string} [closeReason]
+ * @property {string} [closeMessage] a sentence of who closed it
  *
  * @typedef {object} RoomFields
  * @property {number} epoch
@@ -40,16 +55,20 @@
  * @property {Mic[]} mics         by index, held ones only
  * @typedef {RoomFields & Summary} RoomState
  *
- * @typedef {object} RoomEvent    sets at most one of settings, member, mic and room
+ * @typedef {object} RoomEvent    sets at most one of settings, member, mic and room; about what
+ *                                clients are not shown (record, invite) it sets none
  * @property {number} epoch
  * @property {number} seq
+ * @property {string} time
  * @property {string} type
  * @property {Settings} [settings]
  * @property {Member} [member]
  * @property {Mic} [mic]
  * @property {Summary} [room]
- * @property {string} [reason]    why somebody left or lost a microphone
+ * @property {string} [reason]    why somebody left, or lost a microphone or its place in the queue
  */
+
+export const maxHandPriority = 9;
 
 /**
  * Returns the state after an event, or null if it is not the next one. The given state is left
@@ -71,8 +90,9 @@ export function apply(state, event) {
     const { mic } = event;
     next.mics = replace(state.mics, (m) => m.index - mic.index, mic.member === 0 ? null : mic);
   } else if (event.room) {
-    const { phase, activatedAt, emptySince, closeReason } = event.room;
-    Object.assign(next, { phase, activatedAt, emptySince, closeReason });
+    const { phase, activatedAt, emptySince, closeReason, closeMessage } = event.room;
+    Object.assign(next, { phase, activatedAt, emptySince, closeReason, closeMessage });
+    if (phase === "Closed") next.members = next.mics = [];
   }
   return next;
 }
@@ -132,6 +152,7 @@ export class Replica {
       if (event.epoch === this.state.epoch && event.seq <= this.state.seq) continue;
       const next = apply(this.state, event);
       if (!next) return this.#gap();
+      if (event.member && wasOmitted(this.state, event)) this.omitted = Math.max(0, this.omitted - 1);
       this.state = next;
     }
     return true;
@@ -154,6 +175,18 @@ export class Replica {
 }
 
 /**
+ * Says whether an event is about somebody whom the snapshot left out: it is not known here, but
+ * was in the room before.
+ *
+ * @param {RoomState} state  before the event
+ * @param {RoomEvent} event
+ */
+function wasOmitted(state, { type, time, member }) {
+  if (!member || memberOf(state, member.id)) return false;
+  return type === "left" || Date.parse(member.enteredAt ?? time) < Date.parse(time);
+}
+
+/**
  * @param {RoomState} state
  * @param {number} member
  * @returns {Member | undefined}
@@ -169,6 +202,29 @@ export function memberOf(state, member) {
  */
 export function micOf(state, member) {
   return state.mics.find((m) => m.member === member);
+}
+
+/**
+ * @param {RoomState} state
+ * @returns {Member[]} whose hands are raised, in the order of the queue, which is room.State.Hands
+ */
+export function handsOf(state) {
+  /** @type {{member: Member, hand: Hand}[]} */
+  const raised = state.members.flatMap((member) => (member.hand ? [{ member, hand: member.hand }] : []));
+  raised.sort((a, b) => (b.hand.priority ?? 0) - (a.hand.priority ?? 0) || compareTimes(a.hand.at, b.hand.at));
+  return raised.map(({ member }) => member);
+}
+
+/**
+ * Compares RFC 3339 times in UTC to the nanosecond, of which Date keeps a millisecond.
+ *
+ * @param {string} a
+ * @param {string} b
+ */
+function compareTimes(a, b) {
+  const fraction = (/** @type {string} */ time) => Number(/\.\d+/.exec(time)?.[0] ?? 0);
+  const second = (/** @type {string} */ time) => Math.floor(Date.parse(time) / 1000);
+  return second(a) - second(b) || fraction(a) - fraction(b);
 }
 
 /**

@@ -1,23 +1,30 @@
 // The page: two phases, the lobby and the call. Renders what a Call says and nothing else.
 
-import { byId, child, renderList, setData, setText } from "./dom.js";
+import { byId, setData, setText } from "./dom.js";
+import { InviteDialog } from "./invites.js";
+import { Messages } from "./messages.js";
 import { People } from "./people.js";
+import { Questions } from "./question.js";
 import { Refusal, sentence } from "./refusal.js";
+import { SettingsDialog } from "./settings.js";
 import { Sound } from "./sound.js";
-import { isLive } from "./state.js";
+import { moderates } from "./state.js";
+import { Tools } from "./tools.js";
 
 /**
- * @typedef {import("./api.js").RoomSummary} RoomSummary
  * @typedef {import("./call.js").Call} Call
  *
  * @typedef {object} Actions  what the user can ask for
  * @property {(name: string) => void} join
  * @property {() => void} leave
- * @property {(type: string, body: object) => void} command
+ * @property {(type: string, body: object) => Promise<boolean>} command  false if it was refused
  * @property {(muted: boolean) => void} mute
  * @property {(text: string) => Promise<boolean>} say  false if it could not be said
  * @property {() => void} earlier
- * @property {() => void} invite
+ * @property {() => void} copyLink    the room's
+ * @property {(url: string) => Promise<void>} copy
+ * @property {(wish: import("./invites.js").InviteWish) => Promise<string>} invite  a link, "" if it was refused
+ * @property {() => Promise<import("./settings.js").Removed[]>} removed
  */
 
 const noticeTime = 6000; // ms
@@ -27,23 +34,28 @@ const connections = { joining: "Joining…", connected: "Connected", reconnectin
 export class View {
   #body = document.body;
   #name = byId("name", HTMLInputElement);
-  #text = byId("text", HTMLInputElement);
-  #take = byId("take", HTMLButtonElement);
-  #mute = byId("mute", HTMLButtonElement);
-  #stepDown = byId("step-down", HTMLButtonElement);
-  #hand = byId("hand", HTMLButtonElement);
-  #messages = byId("messages", HTMLOListElement);
-  #messagesBox = byId("messages-box", HTMLElement);
   #notice = byId("notice", HTMLElement);
   #noticeTimer = 0;
   #title = "";
-  /** @type {import("./api.js").Message[] | null} */
-  #shown = null;
+  #actions;
   #people;
+  #tools;
+  #messages;
+  #questions = new Questions();
+  #settings;
+  #invites;
+  /** What is rendered. @type {Call | null} */
+  #call = null;
 
   /** @param {Actions} actions */
   constructor(actions) {
-    this.#people = new People(actions.command);
+    const perform = (/** @type {import("./powers.js").Offer} */ offer) => this.#perform(offer);
+    this.#actions = actions;
+    this.#people = new People(perform);
+    this.#tools = new Tools(actions);
+    this.#messages = new Messages(actions.say, actions.earlier);
+    this.#settings = new SettingsDialog(perform, actions.removed);
+    this.#invites = new InviteDialog(actions.invite, actions.copy, perform);
     this.sound = new Sound(byId("sound", HTMLElement), () => (byId("blocked", HTMLElement).hidden = false));
     this.#listen(actions);
   }
@@ -55,22 +67,24 @@ export class View {
       if (this.#body.dataset.phase === "joining") actions.leave();
       else actions.join(this.#name.value.trim());
     };
-    byId("say", HTMLFormElement).onsubmit = async (event) => {
-      event.preventDefault();
-      const text = this.#text.value.trim();
-      if (text && (await actions.say(text)) && this.#text.value.trim() === text) this.#text.value = "";
-    };
     byId("unlock", HTMLButtonElement).onclick = () => {
       byId("blocked", HTMLElement).hidden = true;
       this.sound.unlock();
     };
-    this.#take.onclick = () => actions.command("take-mic", { index: -1 });
-    this.#stepDown.onclick = () => actions.command("leave-mic", {});
-    this.#mute.onclick = () => actions.mute(!isOn(this.#mute));
-    this.#hand.onclick = () => actions.command("hand", { raised: !isOn(this.#hand) });
-    byId("leave", HTMLButtonElement).onclick = actions.leave;
-    byId("earlier", HTMLButtonElement).onclick = actions.earlier;
-    byId("invite", HTMLButtonElement).onclick = actions.invite;
+    byId("copy-link", HTMLButtonElement).onclick = actions.copyLink;
+    byId("invite", HTMLButtonElement).onclick = () => this.#invites.open();
+    byId("setup", HTMLButtonElement).onclick = () => this.#call && this.#settings.open(this.#call);
+  }
+
+  /**
+   * Does what an offer says, once the user has answered its question.
+   *
+   * @param {import("./powers.js").Offer} offer
+   * @returns {Promise<boolean>} whether it was done
+   */
+  async #perform({ type = "", body = {}, question }) {
+    const answer = question ? await this.#questions.ask(question) : {};
+    return answer !== null && this.#actions.command(type, { ...body, ...answer });
   }
 
   /**
@@ -94,33 +108,60 @@ export class View {
 
   /** @param {Call} call */
   render(call) {
+    this.#call = call;
     const phase = { joining: "joining", connected: "call", reconnecting: "call", ended: "lobby" }[call.status];
     if (this.#body.dataset.phase !== phase) this.#enter(phase);
     this.#body.dataset.connection = call.status;
     if (phase !== "call") return this.#renderLobby(call);
     setText(byId("connection", HTMLElement), connections[call.status]);
-    this.#renderMessages(call);
+    byId("unsaved", HTMLElement).hidden = !call.unsaved;
+    this.#messages.render(call);
     const { state } = call.replica;
     if (!state) return;
-    this.#setTitle(state.settings.displayName || this.#title);
-    setText(byId("count", HTMLElement), ` · ${state.members.length + call.replica.omitted} here`);
+    this.#renderHead(call, state);
     this.#people.render(call, state);
-    this.#renderTools(call);
+    this.#tools.render(call, state);
+    this.#settings.follow(call);
+    this.#invites.follow(call);
   }
 
-  /** @param {Call} call */
-  renderLevels(call) {
-    this.#people.renderLevels(call);
+  /**
+   * @param {Call} call
+   * @param {import("./state.js").RoomState} state
+   */
+  #renderHead(call, state) {
+    const { displayName, announcement = "" } = state.settings;
+    this.#setTitle(displayName || this.#title);
+    setText(byId("count", HTMLElement), ` · ${state.members.length + call.replica.omitted} here`);
+    setText(byId("announcement-text", HTMLElement), announcement);
+    byId("announcement", HTMLElement).hidden = announcement === "";
+    const moderator = moderates(call.me());
+    byId("invite", HTMLElement).hidden = byId("setup", HTMLElement).hidden = !moderator;
+    byId("copy-link", HTMLElement).hidden = moderator;
+  }
+
+  /**
+   * Shows what time alone changes; runs many times a second.
+   *
+   * @param {Call} call
+   */
+  renderTime(call) {
+    this.#people.renderTime(call);
+    this.#tools.renderTime(call);
   }
 
   /**
    * Tells the user for a while.
    *
    * @param {string} text
+   * @param {boolean} [calm]  whether it is news rather than a failure
    */
-  tell(text) {
+  tell(text, calm = false) {
     clearTimeout(this.#noticeTimer);
     setText(this.#notice, text);
+    setData(this.#notice, { calm });
+    // What is outside of an open dialog can be neither seen nor heard.
+    (document.querySelector("dialog:modal") ?? this.#body).append(this.#notice);
     this.#notice.hidden = false;
     this.#noticeTimer = setTimeout(() => (this.#notice.hidden = true), noticeTime);
   }
@@ -134,7 +175,9 @@ export class View {
     this.#name.readOnly = phase === "joining";
     setText(byId("join-button", HTMLElement), phase === "joining" ? "Cancel" : "Join");
     if (inCall) byId("room-title", HTMLElement).focus();
-    if (phase === "lobby") this.sound.stop();
+    if (phase !== "lobby") return;
+    this.sound.stop();
+    for (const dialog of document.querySelectorAll("dialog")) dialog.close();
   }
 
   /** @param {Call} call */
@@ -154,41 +197,6 @@ export class View {
     notice.hidden = false;
   }
 
-  /** @param {Call} call */
-  #renderTools(call) {
-    const mic = call.mic();
-    const me = call.me();
-    const off = call.status !== "connected";
-    this.#take.hidden = mic !== undefined;
-    this.#mute.hidden = this.#stepDown.hidden = mic === undefined;
-    this.#hand.hidden = mic !== undefined;
-    for (const button of [this.#take, this.#mute, this.#stepDown, this.#hand]) button.disabled = off;
-    this.#mute.disabled ||= Boolean(mic?.modMuted);
-    setSwitch(this.#mute, mic?.muted, mic?.modMuted ? "Muted by a host" : mic?.muted ? "Unmute" : "Mute");
-    setSwitch(this.#hand, me?.handAt !== undefined, me?.handAt ? "Lower hand" : "Raise hand");
-    this.#mute.querySelector("use")?.setAttribute("href", isLive(mic) ? "#icon-mic" : "#icon-mic-off");
-  }
-
-  /** @param {Call} call */
-  #renderMessages(call) {
-    const box = this.#messagesBox;
-    const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
-    const { messages, earlier } = call.chat;
-    if (messages === this.#shown) return;
-    this.#shown = messages;
-    byId("earlier", HTMLElement).hidden = !earlier;
-    byId("no-messages", HTMLElement).hidden = messages.length > 0;
-    const template = byId("message-template", HTMLTemplateElement);
-    renderList(this.#messages, messages, (m) => String(m.seq), template, (element, message) => {
-      setText(child(element, ".author"), message.name || "Someone");
-      setText(child(element, "p"), message.text);
-      const time = child(element, "time");
-      time.setAttribute("datetime", message.time);
-      setText(time, new Date(message.time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }));
-    });
-    if (atEnd) box.scrollTop = box.scrollHeight;
-  }
-
   /** @param {string} title */
   #setTitle(title) {
     this.#title = title;
@@ -196,21 +204,4 @@ export class View {
     setText(byId("room-title", HTMLElement), title);
     document.title = `${title} – Voiceroom`;
   }
-}
-
-/** @param {HTMLButtonElement} button */
-function isOn(button) {
-  return button.dataset.on !== undefined;
-}
-
-/**
- * A button whose label says what it will do next; data-on is what it has done.
- *
- * @param {HTMLButtonElement} button
- * @param {boolean | undefined} on
- * @param {string} label
- */
-function setSwitch(button, on, label) {
-  setData(button, { on });
-  setText(child(button, "span"), label);
 }

@@ -55,3 +55,10 @@ test("what the gateway does not take is forgotten; only a guest's ticket can be 
   assert.equal(identity.forget(), true);
   assert.equal(await identity.credential(api, "Ann"), "guest-2");
 });
+
+test("a ticket says whether it is the owner's", () => {
+  const token = (claims) => ["e30", Buffer.from(JSON.stringify(claims)).toString("base64url"), "sig"].join(".");
+  assert.equal(new Identity(link(token({ pur: "host", sub: "key:demo:Zoë?>" })), new Tab()).owner, true);
+  assert.equal(new Identity(link(token({ pur: "join" })), new Tab()).owner, false);
+  for (const other of ["", "opaque", "a.%.c", "a.bnVsbA.c"]) assert.equal(new Identity(link(other), new Tab()).owner, false, other);
+});

@@ -46,7 +46,15 @@ test("people are told in a sentence", () => {
   assert.equal(sentence(new Refusal("room-full", "all 8 places are taken")), "The room is full. Try again when someone has left.");
   assert.equal(sentence(new Refusal("of-a-later-version", "the moon is in the way")), "The moon is in the way.");
   assert.equal(sentence(new Refusal("toString", "odd")), "Odd.", "a code is no property of Object");
+  assert.equal(sentence(new Refusal("mic-unavailable", "all 3 microphones are taken")), "All 3 microphones are taken.", "commands are answered by the server");
   assert.match(sentence(new TypeError("x is undefined")), /Something went wrong/);
+});
+
+test("whoever closes a room can say goodbye", () => {
+  assert.equal(sentence(new Refusal("room-closed", "Good night!")), "This room has ended. “Good night!”");
+  assert.equal(sentence(new Refusal("room-closed", "the room has ended")), "This room has ended.");
+  assert.equal(sentence(new Refusal("room-closed")), "This room has ended.");
+  assert.equal(sentence(new Refusal("room-closed", "the room default/lobby is closed", 410)), "This room has ended.");
 });
 
 test("only what passes is tried again", () => {

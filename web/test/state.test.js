@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Replica, apply, isLive, memberOf, micOf, moderates } from "../static/state.js";
+import { Replica, apply, handsOf, isLive, memberOf, micOf, moderates } from "../static/state.js";
 
 const settings = { maxMembers: 10, maxMics: 2, access: "Public", micPolicy: "Auto" };
 const ann = { id: 1, name: "Ann", role: "host", status: "entered" };
@@ -19,12 +19,14 @@ const table = [
   },
   {
     name: "a member's new value replaces the old one",
-    event: { type: "member", member: { ...bob, handAt: "2026-01-01T00:00:00Z" } },
-    want: { members: [ann, { ...bob, handAt: "2026-01-01T00:00:00Z" }] },
+    event: { type: "member", member: { ...bob, chatMuted: true } },
+    want: { members: [ann, { ...bob, chatMuted: true }] },
   },
   { name: "who left is removed", event: { type: "left", member: ann, reason: "left" }, want: { members: [bob] } },
   { name: "who left unseen changes nothing", event: { type: "left", member: { ...bob, id: 9 } }, want: {} },
   { name: "an event about somebody hidden only counts", event: { type: "member" }, want: {} },
+  { name: "what is remembered of somebody only counts", event: { type: "record" }, want: {} },
+  { name: "the use of an invitation only counts", event: { type: "invite" }, want: {} },
   {
     name: "a microphone is inserted by index",
     event: { type: "mic", mic: { index: 0, member: 3, grant: 5 } },
@@ -43,8 +45,13 @@ const table = [
   },
   {
     name: "what a room event leaves out is unset",
-    event: { type: "room", room: { phase: "Closed", closeReason: "done" } },
-    want: { phase: "Closed", closeReason: "done", emptySince: undefined, activatedAt: undefined },
+    event: { type: "room", room: { phase: "Sealed" } },
+    want: { phase: "Sealed", emptySince: undefined, activatedAt: undefined },
+  },
+  {
+    name: "nobody is in a room that closed",
+    event: { type: "room", room: { phase: "Closed", closeReason: "done", closeMessage: "Good night!" } },
+    want: { phase: "Closed", closeReason: "done", closeMessage: "Good night!", emptySince: undefined, members: [], mics: [] },
   },
 ];
 
@@ -115,6 +122,30 @@ test("empty lists come as null", () => {
   assert.equal(replica.events([{ epoch: 2, seq: 8, type: "mic", mic: { index: 0, member: 1, grant: 1 } }]), true);
   assert.deepEqual(replica.state.members, []);
   assert.equal(micOf(replica.state, 1).index, 0);
+});
+
+test("hands queue by falling priority, and by age within one", () => {
+  const raised = (id, at, priority) => ({ ...bob, id, hand: { at, priority, until: "2026-01-01T00:10:00Z" } });
+  const members = [
+    raised(1, "2026-01-01T00:00:02Z"), raised(2, "2026-01-01T00:00:01.000000002Z"), raised(3, "2026-01-01T00:00:01.000000001Z"),
+    { ...bob, id: 4 }, raised(5, "2026-01-01T00:00:03Z", 1), raised(6, "2026-01-01T00:00:01.5Z", 0),
+  ];
+  assert.deepEqual(handsOf({ ...room(), members }).map(({ id }) => id), [5, 3, 2, 6, 1]);
+});
+
+test("members that the snapshot left out are counted until they are known or gone", () => {
+  const replica = new Replica();
+  replica.snapshot(room(), 3);
+  const then = "2026-01-01T00:00:00Z";
+  const time = "2026-01-01T00:05:00Z";
+  const old = (id) => ({ ...bob, id, enteredAt: then });
+  const event = (seq, type, member) => ({ epoch: 2, seq, time, type, member });
+  replica.events([event(8, "member", old(20))]);
+  assert.equal(replica.omitted, 2, "it raised its hand, say");
+  replica.events([event(9, "left", old(21))]);
+  assert.equal(replica.omitted, 1);
+  replica.events([event(10, "left", old(20)), event(11, "member", { ...bob, id: 22, enteredAt: time }), event(12, "member")]);
+  assert.equal(replica.omitted, 1, "one that was known, one that comes in, one that is hidden");
 });
 
 test("a microphone is live when held and muted by nobody", () => {
