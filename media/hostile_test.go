@@ -55,11 +55,11 @@ func (w *wiretap) of(member uint32, from int) []arrival {
 	return found
 }
 
-// at is when the packet at a place in the log came.
-func (w *wiretap) at(place int) time.Time {
+// place is what came at a place in the log.
+func (w *wiretap) place(n int) arrival {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.log[place].at
+	return w.log[n]
 }
 
 func (w *wiretap) len() int {

@@ -54,7 +54,7 @@ func (s *stage) silence(revoke room.Command) (took, packet time.Duration) {
 	heard := func(what string, member uint32) (last time.Time) {
 		for i, tap := range s.taps {
 			next := tap.await(s.t, what, from[i], func(a arrival) bool { return a.member == member })
-			if at := tap.at(next - 1); at.After(last) {
+			if at := tap.place(next - 1).at; at.After(last) {
 				last = at
 			}
 		}
