@@ -19,7 +19,8 @@ func TestMovesAreNotHeard(t *testing.T) {
 	tap := &wiretap{}
 	ann, bob := p.join(owner, voice), p.join("key:shop:bob", voice)
 	p.join("key:shop:cy", transporttest.Options{Slots: 2, Data: true, Tap: tap.hear})
-	bob.say("first", 30)
+	const pause = "\xfc" // says that a pause follows: however long it is, the server fills none
+	bob.say(pause, 30)
 	last := tap.await(t, "bob is heard", 0, func(a arrival) bool { return a.member == bob.member })
 	for _, step := range []struct {
 		name string
@@ -51,7 +52,7 @@ func TestMovesAreNotHeard(t *testing.T) {
 		if renewed := mic.Grant != before.Grant; !renewed && mic.Index != before.Index {
 			t.Errorf("%s: another microphone under the same grant", step.name)
 		}
-		bob.say(step.name, 30)
+		bob.say(pause, 30)
 		next := tap.await(t, "bob is heard after he was "+step.name, last, func(a arrival) bool { return a.member == bob.member })
 		if silent := len(tap.of(0, last)) > 0; silent != step.cut {
 			t.Errorf("%s: silence between his packets: %v, want %v", step.name, silent, step.cut)
