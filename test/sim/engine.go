@@ -3,7 +3,9 @@ package sim
 import (
 	"container/heap"
 	"fmt"
+	"hash"
 	"hash/fnv"
+	"io"
 	"iter"
 	"math/rand/v2"
 	"time"
@@ -21,11 +23,14 @@ type engine struct {
 	processes []*process
 }
 
+// traceLines is how much of the trace a result shows.
+var traceLines = 50
+
 // birth is when every world begins.
 var birth = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newEngine(seed uint64) *engine {
-	return &engine{Rand: rand.New(rand.NewPCG(seed, 0x5EA75)), now: birth, trace: trace{hash: fnv.New64a()}}
+	return &engine{Rand: rand.New(rand.NewPCG(seed, 0x5EA75)), now: birth, trace: trace{hash: fnv.New64a(), keep: traceLines}}
 }
 
 type event struct {
@@ -169,28 +174,22 @@ func (p *process) sleep(d time.Duration) {
 
 // trace is what happened: the last lines to be read, all of them to be compared.
 type trace struct {
-	hash interface {
-		Write([]byte) (int, error)
-		Sum64() uint64
-	}
-	last  [traceLines]string
+	hash  hash.Hash64
+	keep  int
+	last  []string
 	lines int
 }
 
-const traceLines = 60
-
 // note adds a line to the trace.
 func (e *engine) note(who, format string, args ...any) {
-	line := fmt.Sprintf("%10.4fs  %-11s %s", e.now.Sub(birth).Seconds(), who, fmt.Sprintf(format, args...))
-	e.trace.last[e.trace.lines%traceLines] = line
-	e.trace.lines++
-	_, _ = e.trace.hash.Write([]byte(line)) // a hash takes everything
+	t := &e.trace
+	line := fmt.Sprintf("%9.4fs  %-11s %s", e.now.Sub(birth).Seconds(), who, fmt.Sprintf(format, args...))
+	t.lines++
+	_, _ = io.WriteString(t.hash, line) // a hash takes everything
+	if t.last = append(t.last, line); len(t.last) >= 2*t.keep {
+		t.last = append(t.last[:0], t.tail()...)
+	}
 }
 
-func (t *trace) tail() []string {
-	var lines []string
-	for i := max(0, t.lines-traceLines); i < t.lines; i++ {
-		lines = append(lines, t.last[i%traceLines])
-	}
-	return lines
-}
+// tail are the last lines.
+func (t *trace) tail() []string { return t.last[max(0, len(t.last)-t.keep):] }

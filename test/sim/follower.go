@@ -82,9 +82,11 @@ func (n *follower) watch(p *process) {
 		}
 		if n.live {
 			n.lostAt = n.now
+			n.note(n.host.name, "lost the watch of %s at %d.%d: %v", n.pod, n.epoch, n.watched, err)
 		}
 		n.live, n.refused = false, errors.Is(err, errRefused)
 		n.wake()
+		n.after(lostAfter, n.wake)
 		p.sleep(retryEvery)
 	}
 	n.live, n.lostAt = false, n.now
@@ -176,6 +178,9 @@ func (n *follower) learn(s *room.State) {
 func (n *follower) held() uint64 {
 	if n.state == nil || n.state.Epoch != n.epoch {
 		return 0
+	}
+	if n.mutation == boastful {
+		return n.state.Seq + 100
 	}
 	return n.state.Seq
 }

@@ -102,7 +102,7 @@ func (g *gateway) join(p *process, req admission.Request) (admission.Grant, erro
 // thaw renews a pod's admission lease, if the API server itself says that the room is
 // still there.
 func (g *gateway) thaw(p *process, where roomStatus) error {
-	if !g.broken.thaw {
+	if g.mutation != cachedThaw {
 		now, err := g.cluster.live(p)
 		if err != nil {
 			return err
@@ -111,6 +111,7 @@ func (g *gateway) thaw(p *process, where roomStatus) error {
 			return &room.Error{Code: room.Moving, Detail: "ask again"}
 		}
 	}
+	g.check.thawing(g, where)
 	return g.dial(p, where.pod).renew(mediaapi.LeaseRequest{Epoch: where.epoch})
 }
 

@@ -19,10 +19,13 @@ type Invariant string
 
 // The invariants of the whole; those of one room are in room/roomtest, and checked too.
 const (
-	Seats Invariant = "When somebody is let in, those who hear or are heard on all pods that live, fenced or not, are at most maxMembers subjects."
-	Owned Invariant = "One pod at most is given the room under an epoch."
-	Alone Invariant = "In each pod a room does all that room/roomtest says, at every step."
-	Heard Invariant = "A pod forwards the audio of nobody but those on a microphone, not muted, entered and connected."
+	Seats  Invariant = "When somebody is let in, those who hear or are heard on all pods that live, fenced or not, are at most maxMembers subjects."
+	Leased Invariant = "A pod lets strangers in for as long as a lease after it was told so, and no longer."
+	Fresh  Invariant = "A gateway renews the lease of no pod that lost its claim before the gateway read it."
+	Kept   Invariant = "Who had entered has a place in the next epoch, unless it was thrown out."
+	Owned  Invariant = "One pod at most is given the room under an epoch."
+	Alone  Invariant = "In each pod a room does all that room/roomtest says, at every step."
+	Heard  Invariant = "A pod forwards the audio of nobody but those on a microphone, not muted, entered and connected."
 	// Away: the operator that acknowledged it and the pod died together before the status was
 	// written, which the design says is lost.
 	Away   Invariant = "Who was kicked or banned has no place in that epoch and, once that was durable, in none after it, until it is invited again or unbanned."
@@ -58,7 +61,9 @@ type log struct {
 	history *roomtest.History
 	last    *room.State
 	states  map[uint64]*room.State
+	taken   map[uint32]time.Time // when a place was, by member
 	caps    []limit
+	renewed time.Time // its lease
 	ended   time.Time // once its pod has
 }
 
@@ -106,14 +111,36 @@ func (c *checks) opened(p *pod, r mediaapi.PutRequest) {
 	c.epochs[r.Epoch] = p.name
 	s := p.room.State()
 	if r.Seed != nil {
-		if err := roomtest.Begin(r.Seed).NextEpoch(s.Clone()); err != nil {
+		if err := roomtest.Begin(r.Seed.Clone()).NextEpoch(s.Clone()); err != nil {
 			c.violate(Alone, "%s, epoch %d from its seed: %v", p.name, r.Epoch, err)
 		}
 	}
 	c.pardonedBySpec(r)
-	c.logs[p] = &log{history: roomtest.Begin(s), last: s, states: map[uint64]*room.State{0: s}}
+	c.logs[p] = &log{history: roomtest.Begin(s), last: s, states: map[uint64]*room.State{0: s}, taken: map[uint32]time.Time{}}
+	for _, m := range s.Members {
+		c.logs[p].taken[m.ID] = c.now
+	}
 	c.noteCap(p, s)
 	c.kept(p, s)
+	if r.Seed == nil {
+		return
+	}
+	for _, m := range r.Seed.Members {
+		rec := s.Record(m.Subject)
+		if _, here := s.Subject(m.Subject); m.Entered != nil && !here && !rec.Banned && rec.Kicked == nil {
+			c.violate(Kept, "%s has no place for %s in epoch %d, which had entered", p.name, m.Subject, r.Epoch)
+		}
+	}
+}
+
+// renewed notes that a pod may let strangers in.
+func (c *checks) renewed(p *pod) { c.logs[p].renewed = c.now }
+
+// thawing looks at a gateway that is about to renew a lease.
+func (c *checks) thawing(g *gateway, where roomStatus) {
+	if end, over := c.cluster.over[where.epoch]; over && c.now.Sub(end) > apiTimeout {
+		c.violate(Fresh, "%s renews the lease of %s for epoch %d, which was over %v ago", g.host.name, where.pod, where.epoch, c.now.Sub(end))
+	}
 }
 
 // pardonedBySpec notes whom a spec lets in again that came with a new epoch.
@@ -140,18 +167,18 @@ func (c *checks) stepped(p *pod, by room.Actor, cmd room.Command, events []room.
 	before := l.last
 	if len(events) == 0 {
 		if r, ok := cmd.(room.Reserve); ok {
-			c.reserved(p, r)
+			c.reserved(p, before, r)
 		}
 		return
 	}
 	after := p.room.State()
-	l.add(before, after, events)
+	l.add(c.now, before, after, events)
 	if err := l.history.Step(after, events); err != nil {
 		c.violate(Alone, "%s: %v", p.name, err)
 	}
 	c.noteCap(p, after)
 	if r, ok := cmd.(room.Reserve); ok {
-		c.reserved(p, r)
+		c.reserved(p, before, r)
 	}
 	for _, e := range events {
 		switch {
@@ -174,11 +201,14 @@ func (c *checks) stepped(p *pod, by room.Actor, cmd room.Command, events []room.
 }
 
 // add keeps what the room was after each of the events.
-func (l *log) add(before, after *room.State, events []room.Event) {
+func (l *log) add(now time.Time, before, after *room.State, events []room.Event) {
 	for _, e := range events {
 		before = before.Clone()
 		before.Apply(e) // if that fails the history says so
 		l.states[e.Seq] = before
+		if m := e.Member; m != nil && l.taken[m.ID].IsZero() {
+			l.taken[m.ID] = now
+		}
 	}
 	l.last = after
 }
@@ -226,10 +256,7 @@ func (c *checks) letIn(p *pod, m room.Member) {
 			}
 		}
 	}
-	since := c.now
-	if issue := c.sessions[m.Session]; issue != nil {
-		since = issue.at
-	}
+	since := c.logs[p].taken[m.ID]
 	if m.Entered.Before(since) { // it comes back to its place
 		since = *m.Entered
 	}
@@ -238,9 +265,13 @@ func (c *checks) letIn(p *pod, m room.Member) {
 	}
 }
 
-func (c *checks) reserved(p *pod, r room.Reserve) {
+func (c *checks) reserved(p *pod, before *room.State, r room.Reserve) {
 	if _, ok := c.sessions[r.Session]; !ok && p.room.Knows(r.Session) {
 		c.sessions[r.Session] = &issue{subject: r.Subject, at: c.now}
+		l := c.logs[p]
+		if _, here := before.Subject(r.Subject); !here && c.now.Sub(l.renewed) > mediaapi.Lease {
+			c.violate(Leased, "%s has a place for %s, and its lease was renewed %v ago", p.name, r.Subject, c.now.Sub(l.renewed))
+		}
 	}
 }
 
@@ -378,7 +409,7 @@ func (c *checks) settled() *Violation {
 	}
 	got := slices.Sorted(slices.Values(c.messenger.members))
 	slices.Sort(want)
-	if !slices.Equal(want, got) {
+	if full := c.messenger.capped && len(want) > c.cluster.objects.room.spec.MaxMembers; !full && !slices.Equal(want, got) {
 		return &Violation{Lists, fmt.Sprintf("the group has %v, the room %v", got, want)}
 	}
 	if c.wasValid && c.messenger.state != chat.Valid {

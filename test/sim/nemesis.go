@@ -8,14 +8,14 @@ import (
 )
 
 // trouble makes one fault after another until the strife is over.
-func (w *world) trouble() {
-	w.after(w.between(500*time.Millisecond, 6*time.Second), func() {
+func (w *world) trouble(first time.Duration) {
+	w.after(first+w.between(500*time.Millisecond, 6*time.Second), func() {
 		if w.peace {
 			return
 		}
 		pick(w.engine, []func(){w.loseAPod, w.wedgeAPod, w.cutAPodOff, w.cutAPodOff, w.cutAGatewayOff, w.cutAnOperatorOff,
 			w.endAnOperator, w.wedgeAnOperator, w.endAGateway, w.chatGoesAway, w.slowNetwork})()
-		w.trouble()
+		w.trouble(0)
 	})
 }
 

@@ -211,7 +211,7 @@ func (o *operator) keep(p *process, vr *voiceRoom) {
 		return
 	}
 	for _, pod := range o.cache.pods {
-		if pod.bound && pod.name != s.pod && !pod.ended {
+		if pod.bound && pod.name != s.pod && !pod.ended && o.mutation != hasty {
 			return // it may still forward calls
 		}
 	}
@@ -304,6 +304,7 @@ func (o *operator) runErrands(p *process) {
 func (o *operator) runErrand(p *process, session string) bool {
 	n := o.follower
 	if n == nil || n.state == nil || !n.live {
+		o.note(o.host.name, "drops the errand %.6q", session)
 		return true
 	}
 	r := o.admission(p, o.cache.room)

@@ -223,9 +223,6 @@ func (p *pod) at(epoch uint64) error {
 	if p.room == nil {
 		return &room.Error{Code: mediaapi.NoRoom, Detail: "this pod has no room yet"}
 	}
-	if p.broken.epochs {
-		return nil
-	}
 	switch here := p.room.View().Epoch; {
 	case epoch < here:
 		return &room.Error{Code: room.StaleEpoch, Detail: fmt.Sprintf("epoch %d is over", epoch)}

@@ -28,6 +28,10 @@ func (p *pod) bind(r mediaapi.PutRequest) error {
 		p.open(r)
 		return nil
 	}
+	if p.mutation == deafClaims && r.Epoch != p.room.View().Epoch && len(p.conns) == 0 {
+		p.open(r)
+		return nil
+	}
 	if here := p.room.View(); r.Epoch > here.Epoch && here.Phase == room.Prepared && len(p.conns) == 0 {
 		p.open(r)
 		return nil
@@ -36,11 +40,11 @@ func (p *pod) bind(r mediaapi.PutRequest) error {
 }
 
 func (p *pod) open(r mediaapi.PutRequest) {
-	if r.Seed != nil {
-		r.Seed = p.broken.seed(r.Seed)
+	now, seed := p.clock(), r.Seed
+	if seed != nil {
+		seed = p.mutation.seed(seed)
 	}
-	now := p.clock()
-	p.room, p.lease, p.due = room.New(r.ID, r.Epoch, r.Spec, r.Seed, now), now, time.Time{}
+	p.room, p.lease, p.due = room.New(r.ID, r.Epoch, r.Spec, seed, now), now, time.Time{}
 	p.history, p.durable, p.awaiting = nil, 0, nil
 	p.note(p.name, "has the room: epoch %d, seeded with %s", r.Epoch, seedOf(r.Seed))
 	p.check.opened(p, r)
@@ -85,7 +89,7 @@ func (p *pod) reserve(r mediaapi.ReserveRequest) (*mediaapi.Reservation, error) 
 	if err := p.at(r.Epoch); err != nil {
 		return nil, err
 	}
-	if p.broken.lease {
+	if p.mutation == ownLease {
 		_ = p.do(room.Control, room.Renew{Until: p.clock().Add(mediaapi.Lease)})
 	}
 	if err := p.do(room.Control, r.Reserve); err != nil {
@@ -179,6 +183,7 @@ func (p *pod) renew(r mediaapi.LeaseRequest, from string) error {
 		return err
 	}
 	p.lease = until
+	p.check.renewed(p)
 	return nil
 }
 

@@ -19,10 +19,10 @@ type Result struct {
 }
 
 // Run lets a world live that is made by the seed.
-func Run(seed uint64) Result { return run(seed, broken{}) }
+func Run(seed uint64) Result { return run(seed, sound) }
 
-func run(seed uint64, b broken) Result {
-	w := newWorld(seed, b)
+func run(seed uint64, m mutation) Result {
+	w := newWorld(seed, m)
 	defer w.close()
 	broken := func() bool { return w.check.violation != nil }
 	w.run(birth.Add(strife), broken)

@@ -33,37 +33,47 @@ type world struct {
 	births    []*pod // all of them, in the order in which they were made
 	id        room.ID
 	check     *checks
-	broken    broken
+	mutation  mutation
 	peace     bool // the faults have stopped
 }
 
-// broken are rules of the shell that a mutation leaves out.
-type broken struct {
-	lease   bool // a pod renews its own lease
-	epochs  bool // a pod does not look at epochs
-	thaw    bool // a gateway renews a lease by what its cache says
-	places  bool // the next epoch holds no places
-	records bool // and remembers nobody
-}
+// mutation is a rule of the shell that a world leaves out, to see that somebody notices.
+type mutation string
 
-func (b broken) seed(s *room.State) *room.State {
-	s = s.Clone()
-	if b.places {
+// The mutations.
+const (
+	sound       mutation = ""
+	ownLease    mutation = "a pod renews its own lease"
+	cachedThaw  mutation = "a gateway renews a lease by what its cache says"
+	noPlaces    mutation = "the next epoch holds no places"
+	noMemory    mutation = "the next epoch remembers nobody who was thrown out"
+	hasty       mutation = "the operator says that earlier pods are dead without looking"
+	boastful    mutation = "the operator acknowledges more than it holds"
+	blindClaims mutation = "the operator claims over the claim of another"
+	deafClaims  mutation = "a pod takes an epoch that is over"
+)
+
+// seed is the seed of the next epoch under a mutation.
+func (m mutation) seed(s *room.State) *room.State {
+	if s = s.Clone(); m == noPlaces {
 		s.Members, s.Mics = nil, nil
 	}
-	if b.records {
-		s.Records = nil
+	if m == noMemory {
+		for i := range s.Records {
+			s.Records[i].Kicked, s.Records[i].Banned = nil, false
+		}
+		s.Records = slices.DeleteFunc(s.Records, func(r room.Record) bool { return !r.Muted && !r.ChatMuted && !r.Audience })
 	}
 	return s
 }
 
-func newWorld(seed uint64, b broken) *world {
+func newWorld(seed uint64, m mutation) *world {
 	e := newEngine(seed)
-	w := &world{engine: e, broken: b, pods: map[string]*pod{}, id: room.ID{UID: "uid", Namespace: "default", Name: "room", GroupID: groupID}}
+	w := &world{engine: e, mutation: m, pods: map[string]*pod{}, id: room.ID{UID: "uid", Namespace: "default", Name: "room", GroupID: groupID}}
 	w.network = &network{engine: e, cuts: map[link]bool{}, usual: e.between(2*time.Millisecond, 40*time.Millisecond),
 		late: e.Float64() * 0.1, lost: e.Float64() * 0.04, twice: e.Float64() * 0.04}
 	w.check = newChecks(w)
-	w.cluster = &cluster{network: w.network, host: &host{name: "api", up: true}}
+	w.cluster = &cluster{network: w.network, host: &host{name: "api", up: true}, over: map[uint64]time.Time{}, blind: m == blindClaims}
 	w.messenger = &messenger{world: w, host: &host{name: "chat", up: true}, state: chat.Invalid, capped: e.chance(0.3)}
 	w.people()
 	w.refill()
@@ -77,7 +87,7 @@ func newWorld(seed uint64, b broken) *world {
 		w.gateways = append(w.gateways, g)
 		g.start()
 	}
-	w.trouble()
+	w.trouble(pick(e, []time.Duration{0, 6 * time.Second}))
 	w.meddle()
 	return w
 }
