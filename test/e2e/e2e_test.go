@@ -46,8 +46,15 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	system, err = stack.Start(ctx, stack.Options{Root: "../..", GatewayFlags: []string{"--api-keys-dir", keys, "--guest-rate", "1000", "--guest-burst", "1000"},
-		Progress: func(what string) { fmt.Println(what) }})
+	tell, stop, err := hooks.start()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer stop()
+	system, err = stack.Start(ctx, stack.Options{Root: "../..", OperatorFlags: tell,
+		GatewayFlags: []string{"--api-keys-dir", keys, "--guest-rate", "1000", "--guest-burst", "1000"},
+		Progress:     func(what string) { fmt.Println(what) }})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
