@@ -2,7 +2,9 @@ package gateway_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"voiceroom.dev/voiceroom/api/v1alpha1"
 	"voiceroom.dev/voiceroom/chat"
 	"voiceroom.dev/voiceroom/gateway"
+	"voiceroom.dev/voiceroom/mediaapi"
 	"voiceroom.dev/voiceroom/room"
 )
 
@@ -267,6 +270,41 @@ func TestStreamsOutliveChat(t *testing.T) {
 	s.wantText("meanwhile")
 	w.say(ann.Grant.Token, "and now")
 	s.wantText("and now")
+}
+
+// cut is a pod whose watch can be taken away.
+type cut struct {
+	gateway.Pod
+	off *atomic.Bool
+}
+
+func (c cut) Watch(ctx context.Context, epoch, after uint64, fn func(mediaapi.Frame) error) error {
+	return c.Pod.Watch(ctx, epoch, after, func(f mediaapi.Frame) error {
+		if c.off.Load() {
+			return errors.New("the pod cannot be heard")
+		}
+		return fn(f)
+	})
+}
+
+// Who cannot hear the pod does not know who was thrown out: streams do not go on for ever.
+func TestStreamsEndWhenThePodIsNotHeard(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 4, MaxMics: 2}, nil)
+	var off atomic.Bool
+	var ahead atomic.Int64
+	w.startGateway(func(c *gateway.Config) {
+		dial := c.Dial
+		c.Dial = func(endpoint, podUID string) gateway.Pod { return cut{Pod: dial(endpoint, podUID), off: &off} }
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	ann := w.enter(w.hostTicket(), "Ann")
+	s := w.stream(ann.Grant.Token, "")
+	off.Store(true)
+	w.say(ann.Grant.Token, "still heard")
+	s.wantText("still heard")
+	ahead.Store(int64(time.Minute))
+	s.wantEnd()
 }
 
 func TestPostsAreSlowedDown(t *testing.T) {

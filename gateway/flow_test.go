@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -215,63 +214,6 @@ func TestGuestsAreSlowedDown(t *testing.T) {
 	// X-Forwarded-For is not believed from just anybody.
 	if a := w.do(call{method: "POST", path: "/v1/guests", body: `{}`, header: http.Header{"X-Forwarded-For": {"203.0.113.7"}}}); a.status != http.StatusTooManyRequests {
 		t.Errorf("another address in a header: %d, want 429", a.status)
-	}
-}
-
-func TestInvites(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 5, MaxMics: 1, Access: v1alpha1.AccessInviteOnly}, nil)
-	ann := w.enter(w.hostTicket(), "Ann")
-	ticket, _ := w.guest("Bob")
-	if a := w.do(call{method: "POST", path: w.path("/join"), bearer: ticket}); a.status != http.StatusForbidden || a.code != string(room.InviteRequired) {
-		t.Errorf("uninvited: %d %s", a.status, a.code)
-	}
-	for name, credential := range map[string]call{
-		"the host's session": {bearer: ann.Grant.Token},
-		"the host's ticket":  {bearer: w.hostTicket()},
-		"a back end":         {bearer: apiKey},
-	} {
-		var made struct {
-			Invite, URL string
-			ExpiresAt   time.Time
-		}
-		credential.method, credential.path, credential.body = "POST", w.path("/invites"), `{"role":"audience","expiresIn":60}`
-		w.do(credential).into(t, &made)
-		if left := time.Until(made.ExpiresAt); left > time.Minute || left < 30*time.Second {
-			t.Errorf("%s: expires in %v", name, left)
-		}
-		if want := w.url + "/r/" + w.vr.Namespace + "/" + w.vr.Name + "#invite=" + made.Invite; made.URL != want {
-			t.Errorf("%s: link %s, want %s", name, made.URL, want)
-		}
-		if g := w.join(ticket, `{"role":"speaker","invite":"`+made.Invite+`"}`); g.Role != string(room.Audience) {
-			t.Errorf("%s: came in as %s, was invited as audience", name, g.Role)
-		}
-	}
-	bob := w.enter(ticket, "Bob")
-	if a := w.do(call{method: "POST", path: w.path("/invites"), bearer: bob.Grant.Token}); a.status != http.StatusForbidden || a.code != string(room.NotAllowed) {
-		t.Errorf("a speaker invites: %d %s", a.status, a.code)
-	}
-	for _, body := range []string{`{"role":"host"}`, `{"expiresIn":-1}`, `{"expiresIn":99999999}`} {
-		if a := w.do(call{method: "POST", path: w.path("/invites"), bearer: apiKey, body: body}); a.status != http.StatusBadRequest {
-			t.Errorf("%s: %d %s", body, a.status, a.code)
-		}
-	}
-}
-
-func TestSleepingRoomIsWoken(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 5, MaxMics: 1, Access: v1alpha1.AccessInviteOnly}, nil)
-	w.status(func(s *v1alpha1.VoiceRoomStatus) { s.Phase, s.Media = v1alpha1.RoomAsleep, nil })
-	ticket, _ := w.guest("Bob")
-	if a := w.do(call{method: "POST", path: w.path("/join"), bearer: ticket}); a.code != string(room.InviteRequired) || w.woken() {
-		t.Errorf("who may not join: %s, woke the room: %v", a.code, w.woken())
-	}
-	a := w.do(call{method: "POST", path: w.path("/join"), bearer: w.hostTicket()})
-	if a.status != http.StatusServiceUnavailable || a.code != "room-waking" || a.header.Get("Retry-After") != "1" {
-		t.Errorf("%d %s, Retry-After %q; want room-waking", a.status, a.code, a.header.Get("Retry-After"))
-	}
-	if !w.woken() {
-		t.Error("nobody was told to wake the room")
 	}
 }
 

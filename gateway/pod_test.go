@@ -96,9 +96,7 @@ func (w *world) startPod(uid string) (endpoint string) {
 func (w *world) writeKeys() {
 	w.t.Helper()
 	for name, ring := range map[string]*token.Ring{mediaapi.TokensFile: w.keys.tokens, mediaapi.OperatorFile: w.keys.operator, mediaapi.GatewayFile: w.keys.gateway} {
-		b, err := ring.Public().Marshal()
-		must(err)
-		must(os.WriteFile(filepath.Join(w.keysDir, name), b, 0o600))
+		w.writeKeysOf(name, ring)
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(err)
@@ -113,4 +111,11 @@ func (w *world) writeKeys() {
 	must(os.WriteFile(filepath.Join(w.tlsDir, "tls.key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
 	w.roots = x509.NewCertPool()
 	w.roots.AppendCertsFromPEM(certificate)
+}
+
+func (w *world) writeKeysOf(name string, ring *token.Ring) {
+	w.t.Helper()
+	b, err := ring.Public().Marshal()
+	must(err)
+	must(os.WriteFile(filepath.Join(w.keysDir, name), b, 0o600))
 }

@@ -5,11 +5,15 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"voiceroom.dev/voiceroom/api/v1alpha1"
+	"voiceroom.dev/voiceroom/room"
 	"voiceroom.dev/voiceroom/token"
 )
 
@@ -17,11 +21,20 @@ func minuteAgo() time.Time { return time.Now().Add(-time.Minute) }
 
 // routes of the API with a body that each takes, for a session of the room.
 func (w *world) routes(session string) []call {
-	return []call{
+	var commands []call
+	for _, name := range room.CommandNames() {
+		if room.ClientCommand(name) {
+			commands = append(commands, call{method: "POST", path: w.path("/commands/" + name), body: `{}`})
+		}
+	}
+	return append(commands, []call{
 		{method: "POST", path: "/v1/rooms", body: `{"namespace":"default"}`},
 		{method: "GET", path: w.path("")},
 		{method: "DELETE", path: w.path("")},
 		{method: "POST", path: w.path("/invites"), body: `{}`},
+		{method: "DELETE", path: w.path("/invites")},
+		{method: "GET", path: w.path("/state")},
+		{method: "GET", path: w.path("/removed")},
 		{method: "POST", path: w.path("/join"), body: `{}`},
 		{method: "POST", path: "/v1/groups/" + w.group.ID + "/join", body: `{}`},
 		{method: "POST", path: w.path("/sessions/" + session + "/feedback"), body: `{"outcome":"connected"}`},
@@ -32,6 +45,23 @@ func (w *world) routes(session string) []call {
 		{method: "POST", path: w.rtc(), body: "v=0", contentType: "application/sdp"},
 		{method: "PATCH", path: w.rtc() + "/1/" + session, body: "v=0", contentType: "application/sdp", header: http.Header{"If-Match": {"*"}}},
 		{method: "DELETE", path: w.rtc() + "/1/" + session},
+	}...)
+}
+
+// The table of routes above has all of them, but those that anybody may call.
+func TestRoutesAreAllTried(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 4, MaxMics: 2}, nil)
+	tried := []string{"GET /.well-known/jwks.json", "POST /v1/guests"}
+	for _, c := range w.routes("s") {
+		path, _, _ := document.Find(c.method, c.path)
+		tried = append(tried, c.method+" "+path)
+	}
+	served := w.gateway.Routes()
+	slices.Sort(tried)
+	slices.Sort(served)
+	if diff := cmp.Diff(served, tried); diff != "" {
+		t.Errorf("routes (-served +tried):\n%s", diff)
 	}
 }
 
@@ -169,6 +199,17 @@ func TestTokensForSomethingElse(t *testing.T) {
 		{"another room's token, invite", call{method: "POST", path: w.path("/invites")}, sign(token.Room{RoomUID: "other", Epoch: 1, Subject: owner, Session: session}), 401, "token-audience"},
 		{"a ticket as an invite", call{method: "POST", path: w.path("/join"), body: fmt.Sprintf(`{"invite":%q}`, w.hostTicket())}, w.hostTicket(), 400, "bad-request"},
 		{"an API key for nobody", join, apiKey, 400, "user-required"},
+		{"a guest commands", call{method: "POST", path: w.path("/commands/mute-all"), body: `{"muted":true}`}, guest, 403, "not-allowed"},
+		{"a guest looks", call{method: "GET", path: w.path("/state")}, guest, 403, "not-allowed"},
+		{"a guest resets the links", call{method: "DELETE", path: w.path("/invites")}, guest, 403, "not-allowed"},
+		{"another room's ticket, command", call{method: "POST", path: w.path("/commands/mute-all")}, w.ticket(token.Ticket{Purpose: token.PurposeHost, Subject: owner, RoomUID: "other"}), 401, "token-audience"},
+		{"another room's ticket, state", call{method: "GET", path: w.path("/state")}, w.ticket(token.Ticket{Purpose: token.PurposeHost, Subject: owner, RoomUID: "other"}), 401, "token-audience"},
+		{"another room's ticket, removed", call{method: "GET", path: w.path("/removed")}, w.ticket(token.Ticket{Purpose: token.PurposeHost, Subject: owner, RoomUID: "other"}), 401, "token-audience"},
+		{"another room's token, command", call{method: "POST", path: w.path("/commands/mute-all")}, sign(token.Room{RoomUID: "other", Epoch: 1, Subject: owner, Session: session}), 401, "token-audience"},
+		{"an older epoch's token, command", call{method: "POST", path: w.path("/commands/mute-all")}, sign(token.Room{RoomUID: uid, Epoch: 0, Subject: owner, Session: session}), 410, "stale-epoch"},
+		{"the owner's token of a session that is no more, command", call{method: "POST", path: w.path("/commands/mute-all")}, sign(token.Room{RoomUID: uid, Epoch: 1, Subject: owner, Session: "gone"}), 404, "unknown-session"},
+		{"the owner's token of a session that is no more, state", call{method: "GET", path: w.path("/state")}, sign(token.Room{RoomUID: uid, Epoch: 1, Subject: owner, Session: "gone"}), 404, "unknown-session"},
+		{"the owner's token of a session that is no more, removed", call{method: "GET", path: w.path("/removed")}, sign(token.Room{RoomUID: uid, Epoch: 1, Subject: owner, Session: "gone"}), 404, "unknown-session"},
 	} {
 		test.call.bearer = test.bearer
 		if a := w.do(test.call); a.status != test.want || a.code != test.code {
@@ -190,6 +231,9 @@ func TestMalformedRequests(t *testing.T) {
 		c.bearer = ann.Grant.Token
 		if b, ok := bearers[c.path]; ok {
 			c.bearer = b
+		}
+		if strings.Contains(c.path, "/commands/") {
+			c.bearer = apiKey // a session would be slowed down
 		}
 		if c.path == "/v1/rooms" {
 			c.header = user
@@ -226,6 +270,20 @@ func TestMalformedRequests(t *testing.T) {
 		{call{method: "GET", path: w.rtc()}, 405, "method-not-allowed"},
 		{call{method: "GET", path: "/"}, 404, "not-found"},
 		{call{method: "GET", path: "/v1/nothing"}, 404, "not-found"},
+		{call{method: "POST", path: w.path("/commands/seal"), bearer: apiKey}, 404, "not-found"},
+		{call{method: "POST", path: w.path("/commands/enter"), bearer: apiKey, body: `{"session":"x"}`}, 404, "not-found"},
+		{call{method: "POST", path: w.path("/commands/no-such"), bearer: apiKey}, 404, "not-found"},
+		{call{method: "GET", path: w.path("/commands/kick"), bearer: apiKey}, 405, "method-not-allowed"},
+		{call{method: "POST", path: w.path("/commands/kick"), bearer: apiKey, body: `{"member":-1}`}, 400, "bad-command"},
+		{call{method: "POST", path: w.path("/commands/kick"), bearer: apiKey, body: `{"member":4294967296}`}, 400, "bad-command"},
+		{call{method: "POST", path: w.path("/commands/kick"), bearer: apiKey, body: `{"member":77}`}, 404, "unknown-member"},
+		{call{method: "POST", path: w.path("/commands/unban"), bearer: apiKey, body: `{"member":77}`}, 404, "unknown-member"},
+		{call{method: "POST", path: w.path("/commands/swap-mics"), bearer: apiKey, body: `{"a":0,"b":99}`}, 409, "mic-unavailable"},
+		{call{method: "POST", path: w.path("/commands/configure"), bearer: apiKey, body: `{"access":"Anybody"}`}, 400, "bad-command"},
+		{call{method: "POST", path: w.path("/commands/configure"), bearer: apiKey, body: `{"speakingSeconds":-1}`}, 400, "bad-command"},
+		{call{method: "POST", path: w.path("/commands/configure"), bearer: apiKey, body: `{"announcement":"a\u0000b"}`}, 400, "bad-command"},
+		{call{method: "POST", path: w.path("/commands/set-role"), bearer: apiKey, body: `{"member":1,"role":"host"}`}, 400, "bad-command"},
+		{call{method: "POST", path: w.path("/commands/close"), bearer: apiKey, body: `{"message":"` + strings.Repeat("x", 2000) + `"}`}, 400, "bad-command"},
 		{call{method: "POST", path: "/v1/rooms/default/no-such-room/join", bearer: w.hostTicket()}, 404, "unknown-room"},
 		{call{method: "POST", path: "/v1/rooms/a%2Fb/x%00y/join", bearer: w.hostTicket()}, 404, "unknown-room"},
 		{call{method: "POST", path: "/v1/groups/no-such-group/join", bearer: w.hostTicket()}, 404, "unknown-room"},

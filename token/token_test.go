@@ -54,8 +54,8 @@ func (h *house) rotate(t testing.TB, rot token.Rotation) (changed bool) {
 
 var (
 	aTicket = token.Ticket{Purpose: token.PurposeJoin, Subject: "key:backend:alice", Name: "Alice", Room: "demo/lobby",
-		RoomUID: "r-1", Role: "co-host", ExpiresAt: start.Add(time.Hour)}
-	aRoom = token.Room{RoomUID: "r-1", Epoch: 3, Subject: "key:backend:alice", Session: "s-1", Group: "g-1", Role: "speaker",
+		RoomUID: "r-1", Role: "co-host", Uses: 3, For: "key:backend:bob", ExpiresAt: start.Add(time.Hour)}
+	aRoom = token.Room{RoomUID: "r-1", Epoch: 3, Subject: "key:backend:alice", Session: "s-1", Member: 12, Group: "g-1", Role: "speaker",
 		Name: "Alice", ExpiresAt: start.Add(time.Minute)}
 	aCaller = token.Caller{Name: token.CallerGateway, PodUID: "p-1"}
 )
