@@ -45,13 +45,18 @@ test-browser: ## Let Chromium and Firefox talk to each other through a whole sys
 e2e: ## Prove the whole flow, and what happens when processes die.
 	KUBEBUILDER_ASSETS="$(ASSETS)" go test -count=1 -timeout 20m -v ./test/e2e/...
 
+.PHONY: torture
+torture: ## Race 64 callers for seats while what serves them is killed, wedged and cut off, and judge every answer. N=20000, SEED=.
+	go run ./test/torture -n $(or $(N),20000) $(if $(SEED),-seed $(SEED))
+
 .PHONY: fuzz
 fuzz: ## Fuzz every parser of bytes from the network, FUZZTIME=10s each.
 	hack/fuzz.sh $(or $(FUZZTIME),10s)
 
 .PHONY: soak
-soak: ## Run for hours what CI has no time for: the room against its model, ROOMSTEPS=10000000; each fuzz target, FUZZTIME=10m.
+soak: ## Run for hours what CI has no time for: the room against its model, ROOMSTEPS=10000000; simulated worlds, SEEDS=100000 from SEED=1; each fuzz target, FUZZTIME=10m.
 	go test -count=1 -timeout 0 -v -run '^TestModel$$' ./room -room.steps=$(or $(ROOMSTEPS),10000000) | grep -v 'rapid. OK'
+	go test -count=1 -timeout 0 -v -run '^TestSeeds$$' ./test/sim -seeds=$(or $(SEEDS),100000) -seed=$(or $(SEED),1)
 	$(MAKE) --no-print-directory fuzz FUZZTIME=$(or $(FUZZTIME),10m)
 
 .PHONY: bench

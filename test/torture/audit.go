@@ -66,6 +66,28 @@ func auditPlace(before *room.State, e *room.Event) []string {
 	return nil
 }
 
+// fence looks at whom the room's pods let in: once a newer one has let in a stranger, the
+// ones before let in nobody. Call it with the lock held.
+func (r *voiceRoom) fence() {
+	for _, older := range r.epochs {
+		for _, newer := range r.epochs {
+			last, _ := older.admitted()
+			_, first := newer.admitted()
+			if newer.number > older.number && !first.IsZero() && last.After(first) && !r.breached[older.number] {
+				r.breached[older.number] = true
+				r.world.report.violation(r, newer.number, fmt.Sprintf("epoch %d let a stranger in at %v, epoch %d one at %v", older.number, last, newer.number, first), nil)
+			}
+		}
+	}
+}
+
+// admitted is when an epoch last, and first, let in somebody new.
+func (e *epoch) admitted() (last, first time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.strangers.last, e.strangers.first
+}
+
 // shape looks at a room across its pods. Whoever entered at a pod that lives and is not
 // the newest still talks there, and a newer one must keep that place, unless it was given
 // up there: by itself, by a moderator, or because it had moved. With all who have a place
@@ -76,6 +98,9 @@ func (r *voiceRoom) shape() {
 	newest, _ := r.newest()
 	if newest == nil {
 		return
+	}
+	if len(r.epochs) > 1 {
+		r.fence()
 	}
 	here := map[string]bool{}
 	for _, m := range newest.replicaMembers() {

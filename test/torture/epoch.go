@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -33,16 +34,24 @@ type epoch struct {
 	pod, uid string
 	endpoint string           // where operator and gateways reach the pod
 	inside   *mediaapi.Client // of the pod's process itself
+	first    *room.State      // nil until the stream was seen; guarded by the room, as is
+	began    time.Time        // when it was
 
 	mu      sync.Mutex
-	grew    chan struct{} // closed and made anew with each frame
-	replica *room.State   // nil until the stream was seen
-	ended   bool          // the pod's process is gone
-	gone    map[string]bool
-	begin   history.Version
-	stream  []frame
-	ops     []history.Operation
-	lost    []history.Operation
+	grew    chan struct{}   // closed and made anew with each frame
+	replica *room.State     // nil until the stream was seen
+	ended   bool            // the pod's process is gone
+	gone    map[string]bool // whose place was given up here
+	cutAt   time.Time       // since when the pod is cut off; zero: it is not
+
+	entered map[string]uint64 // since which version who has entered and is still here
+	durable uint64            // the version as of which the room outlives the pod
+
+	strangers struct{ first, last time.Time } // when somebody new was let in
+	begin     history.Version
+	stream    []frame
+	ops       []history.Operation
+	lost      []history.Operation
 }
 
 // frame is what came on the stream, with when it was asked for (of a snapshot) and seen.
@@ -89,6 +98,7 @@ func (e *epoch) take(f mediaapi.Frame, asked int64) error {
 	if f.Snapshot == nil && f.Event == nil {
 		return nil
 	}
+	var wrong []string
 	e.mu.Lock()
 	before := e.replica
 	switch {
@@ -107,13 +117,14 @@ func (e *epoch) take(f mediaapi.Frame, asked int64) error {
 			return errJump
 		}
 		e.noteGone(before, f.Event)
+		wrong = e.noteStranger(before, f.Event)
 		e.replica = next
 	}
 	e.stream = append(e.stream, frame{f, asked, time.Now().UnixNano()})
 	after := e.replica
 	e.wake()
 	e.mu.Unlock()
-	for _, what := range audit(before, f, after) {
+	for _, what := range append(wrong, audit(before, f, after)...) {
 		e.room.world.report.violation(e.room, e.number, what, nil)
 	}
 	if f.Snapshot != nil {
@@ -129,10 +140,61 @@ func (e *epoch) noteGone(before *room.State, event *room.Event) {
 	switch m := event.Member; {
 	case event.Type == room.EventMember:
 		delete(e.gone, m.Subject)
+		if m.Status == room.Entered && e.entered[m.Subject] == 0 {
+			e.entered[m.Subject] = event.Seq
+		}
 	case event.Type == room.EventLeft:
+		delete(e.entered, m.Subject)
 		was, _ := before.Member(m.ID)
 		e.gone[m.Subject] = event.Reason != room.Expired || was.Status != room.Held
 	}
+}
+
+// replicated notes as of which version the room outlives the pod; 0: as of none.
+func (e *epoch) replicated(seq uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.durable = max(e.durable, seq); seq == 0 {
+		e.durable = 0
+	}
+}
+
+// settled are those who entered durably and are still here.
+func (e *epoch) settled() (subjects []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for subject, since := range e.entered {
+		if since <= e.durable {
+			subjects = append(subjects, subject)
+		}
+	}
+	return subjects
+}
+
+// noteStranger notes that somebody new was let in. Without a lease that is wrong. Call it
+// with the lock held.
+func (e *epoch) noteStranger(before *room.State, event *room.Event) []string {
+	if event.Type != room.EventMember || event.Member.Status != room.Reserved {
+		return nil
+	}
+	if _, had := before.Member(event.Member.ID); had {
+		return nil
+	}
+	if e.strangers.first.IsZero() {
+		e.strangers.first = event.Time
+	}
+	e.strangers.last = event.Time
+	if lapsed := e.cutAt.Add(mediaapi.Lease); !e.cutAt.IsZero() && event.Time.After(lapsed) {
+		return []string{fmt.Sprintf("%s was let in at %v by a pod that was cut off at %v", event.Member.Subject, event.Time, e.cutAt)}
+	}
+	return nil
+}
+
+// cutOff notes that the pod is cut off, or is no more.
+func (e *epoch) cutOff(since time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.cutAt = since
 }
 
 // gave says whether a subject's place was given up here.

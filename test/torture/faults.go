@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"syscall"
 	"time"
-
-	"voiceroom.dev/voiceroom/mediaapi"
 )
 
 const (
@@ -121,16 +119,20 @@ func (f *faults) wedgePod(ctx context.Context, _ *voiceRoom, e *epoch) error {
 	return nil
 }
 
-// cutPod parts a pod from operator and gateway; its clients go on there. In the end a
-// gateway that would still reach it finds that it lets no stranger in.
+// cutPod parts a pod from operator and gateway; its clients go on there. Somebody who
+// still reaches it finds that it lets strangers in for as long as its lease runs, and then
+// no more.
 func (f *faults) cutPod(ctx context.Context, r *voiceRoom, e *epoch) error {
 	if !f.world.stack.CutPod(e.pod) {
 		return nil // it is gone
 	}
-	defer f.world.stack.HealPod(e.pod)
-	pause(ctx, mediaapi.Lease+time.Second)
+	e.cutOff(time.Now())
+	defer func() {
+		e.cutOff(time.Time{})
+		f.world.stack.HealPod(e.pod)
+	}()
 	c := &caller{number: len(f.world.callers), world: f.world, room: r, rng: rand.New(rand.NewPCG(f.world.opts.seed, e.number))}
-	rest := time.Now().Add(cutTime + time.Duration(rand.Int64N(int64(cutMore))) - mediaapi.Lease)
+	rest := time.Now().Add(cutTime + time.Duration(rand.Int64N(int64(cutMore))))
 	for ctx.Err() == nil && time.Now().Before(rest) {
 		if _, ended := e.state(); ended {
 			return nil

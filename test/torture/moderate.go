@@ -154,10 +154,10 @@ func (c *caller) moderateByHTTP(ctx context.Context) bool {
 	if s == nil || !c.world.restCommands {
 		return false
 	}
-	return c.moderate(ctx, s, "gateway", func(o *history.Operation, command room.Command) (bool, outcome) {
+	return c.moderate(ctx, s, "gateway", func(o *history.Operation, command room.Command) (mediaapi.CommandResult, outcome) {
 		done, code, out := c.world.gateway.command(ctx, c.room, "", o.Kind, command)
 		o.Code, o.Epoch = code, done.Epoch
-		return done.Durable, out
+		return done, out
 	})
 }
 
@@ -167,7 +167,7 @@ func (c *caller) moderateByPod(ctx context.Context) bool {
 		return false
 	}
 	durably := c.rng.IntN(3) == 0
-	return c.moderate(ctx, s, "pod", func(o *history.Operation, command room.Command) (bool, outcome) {
+	return c.moderate(ctx, s, "pod", func(o *history.Operation, command room.Command) (mediaapi.CommandResult, outcome) {
 		do := pod.Command
 		if durably {
 			do = pod.CommandDurably
@@ -175,26 +175,36 @@ func (c *caller) moderateByPod(ctx context.Context) bool {
 		done, err := do(ctx, e.number, "", command)
 		code, out := direct(err)
 		o.Code, o.Epoch = code, e.number
-		return err == nil && done.Durable, out
+		if err != nil {
+			return mediaapi.CommandResult{}, out
+		}
+		return *done, out
 	})
 }
 
 // moderate carries out a moderation and notes who is thrown out durably.
-func (c *caller) moderate(ctx context.Context, s *room.State, via string, f func(*history.Operation, room.Command) (durable bool, out outcome)) bool {
+func (c *caller) moderate(ctx context.Context, s *room.State, via string, f func(*history.Operation, room.Command) (mediaapi.CommandResult, outcome)) bool {
 	o, command, ok := c.moderation(s)
 	if !ok {
 		return false
 	}
 	if o.Kind == history.Unban {
-		c.room.unbanning(o.Subject)
+		c.room.unbanning(o.Subject, time.Now().Add(callPatience)) // it has an outcome before
 	}
 	o.Via = via
-	var durable bool
+	var result mediaapi.CommandResult
 	done, ok := c.ask(ctx, o, func(o *history.Operation) (out outcome) {
-		durable, out = f(o, command)
+		result, out = f(o, command)
+		if o.Kind == history.Unban && out == lost {
+			c.room.unbanning(o.Subject, time.Now().Add(stale))
+		}
 		return out
 	})
-	if m, there := s.Member(o.Member); ok && there && o.Kind == history.Kick && done.Code == "" && durable {
+	if !ok || !result.Durable {
+		return ok
+	}
+	c.room.durable(result.Epoch, result.Seq, done.Call)
+	if m, there := s.Member(o.Member); there && o.Kind == history.Kick {
 		c.room.keptOut(m.Subject, done)
 	}
 	return ok

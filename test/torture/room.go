@@ -39,6 +39,7 @@ type voiceRoom struct {
 	epochs   map[uint64]*epoch
 	moved    time.Time // when the newest epoch was first seen
 	over     bool      // more places than may be, across pods
+	breached map[uint64]bool
 	grants   []grant
 	opened   map[string]bool // sessions whose token was taken
 	clients  []*peer
@@ -46,12 +47,12 @@ type voiceRoom struct {
 	unjudged int  // operations of which nobody knows which epoch's they were
 
 	kicked    map[string]bool  // who is thrown out durably
-	unbanned  map[string]int64 // when somebody was last to be let in again
+	unbanned  map[string]int64 // until when somebody may have been let in again
 	forgotten int64            // when the operator was last killed
 }
 
 func newVoiceRoom(w *world, name string) *voiceRoom {
-	r := &voiceRoom{world: w, name: name, epochs: map[uint64]*epoch{}, opened: map[string]bool{}, kicked: map[string]bool{}, unbanned: map[string]int64{}}
+	r := &voiceRoom{world: w, name: name, epochs: map[uint64]*epoch{}, opened: map[string]bool{}, breached: map[uint64]bool{}, kicked: map[string]bool{}, unbanned: map[string]int64{}}
 	for i := range w.opts.subjects {
 		r.subjects = append(r.subjects, fmt.Sprintf("%ss%d", subjectPrefix, i))
 	}
@@ -87,18 +88,30 @@ func (r *voiceRoom) current() (*epoch, *room.State) {
 	return r.newest()
 }
 
-// places says who has which place where. Call it with the lock held.
+// places says who has which place where, and had when the pod began. Call it with the
+// lock held.
 func (r *voiceRoom) places() string {
 	text := ""
 	for _, e := range r.epochs {
 		if s, ended := e.state(); s != nil && !ended {
-			text += fmt.Sprintf(" epoch %d seq %d:", e.number, s.Seq)
-			for _, m := range s.Members {
-				text += fmt.Sprintf(" %s/%s", userOf(m.Subject), m.Status)
-			}
+			text += fmt.Sprintf("; epoch %d began with%s at %s and has%s", e.number, roster(e.first), e.began.UTC().Format(time.TimeOnly), roster(s))
 		}
 	}
+	if r.forgotten > 0 {
+		text += "; the operator was last killed at " + time.Unix(0, r.forgotten).UTC().Format(time.TimeOnly)
+	}
 	return text
+}
+
+func roster(s *room.State) string {
+	text := fmt.Sprintf(" [seq %d", s.Seq)
+	for _, m := range s.Members {
+		text += fmt.Sprintf(" %s/%s", userOf(m.Subject), m.Status)
+		if m.Entered != nil {
+			text += m.Entered.UTC().Format("@" + time.TimeOnly)
+		}
+	}
+	return text + "]"
 }
 
 // claimed notes that the room has a pod, and follows it.
@@ -115,7 +128,7 @@ func (r *voiceRoom) claimed(ctx context.Context, media *v1alpha1.RoomMediaStatus
 	if r.epochs[uint64(media.Epoch)] != nil {
 		return
 	}
-	e := &epoch{room: r, number: uint64(media.Epoch), pod: media.Pod, uid: media.PodUID, endpoint: media.Endpoint, grew: make(chan struct{}), gone: map[string]bool{},
+	e := &epoch{room: r, number: uint64(media.Epoch), pod: media.Pod, uid: media.PodUID, endpoint: media.Endpoint, grew: make(chan struct{}), gone: map[string]bool{}, entered: map[string]uint64{},
 		inside: r.world.watchers.Pod(fmt.Sprintf("%s:%d", inside, controlPort), media.PodUID)}
 	r.epochs[e.number], r.moved = e, time.Now()
 	r.world.running.Go(func() { e.follow(ctx) })
@@ -123,8 +136,13 @@ func (r *voiceRoom) claimed(ctx context.Context, media *v1alpha1.RoomMediaStatus
 
 // begins looks at the first state of a room at a pod: who was thrown out for good, as
 // far as callers were told, is not back.
-func (r *voiceRoom) begins(_ *epoch, s *room.State) {
+func (r *voiceRoom) begins(e *epoch, s *room.State) {
 	r.mu.Lock()
+	if e.first != nil {
+		r.mu.Unlock()
+		return
+	}
+	e.first, e.began = s, time.Now()
 	var back []string
 	for subject := range r.kicked {
 		if s.Record(subject).Kicked == nil {
@@ -132,20 +150,51 @@ func (r *voiceRoom) begins(_ *epoch, s *room.State) {
 		}
 	}
 	r.mu.Unlock()
+	for _, subject := range r.homeless(e, s) {
+		r.world.report.violation(r, s.Epoch, "nothing is held for "+subject+", who was in the room durably", nil)
+	}
 	for _, subject := range back {
 		r.world.report.violation(r, s.Epoch, subject+" was kicked durably, and the room does not know at version "+fmt.Sprint(s.Seq), nil)
 	}
 }
 
-// unbanning is called before anybody may let a subject in again.
-func (r *voiceRoom) unbanning(subject string) {
+// homeless are those who were in the room as far as callers were told that it outlives
+// its pod, and for whom the next pod holds no place.
+func (r *voiceRoom) homeless(e *epoch, s *room.State) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.epochs[e.number-1]
+	if before == nil || s.Seq > 0 { // somebody may have given it up
+		return nil
+	}
+	var subjects []string
+	for _, subject := range before.settled() {
+		if _, held := s.Subject(subject); !held {
+			subjects = append(subjects, subject)
+		}
+	}
+	return subjects
+}
+
+// durable notes that an epoch outlives its pod as of a version, if the operator lives on
+// that said so.
+func (r *voiceRoom) durable(epoch, seq uint64, asked int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.epochs[epoch]; e != nil && r.forgotten < asked {
+		e.replicated(seq)
+	}
+}
+
+// unbanning notes that a subject may be let in again at any time until then.
+func (r *voiceRoom) unbanning(subject string, until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.kicked, subject)
-	r.unbanned[subject] = time.Now().UnixNano()
+	r.unbanned[subject] = max(r.unbanned[subject], until.UnixNano())
 }
 
-// keptOut notes that a kick is durable, unless somebody has let the subject in since.
+// keptOut notes that a kick is durable, unless somebody may have let the subject in since.
 func (r *voiceRoom) keptOut(subject string, kick history.Operation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -160,6 +209,9 @@ func (r *voiceRoom) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	clear(r.kicked)
+	for _, e := range r.epochs {
+		e.replicated(0)
+	}
 	r.forgotten = time.Now().UnixNano()
 }
 
