@@ -56,7 +56,7 @@ func (k *keeper) command(r mediaapi.CommandRequest, c room.Command) (*mediaapi.C
 // concerned is the member that commands, or whom a command of the control plane names.
 func (k *keeper) concerned(r mediaapi.CommandRequest) (room.Member, bool) {
 	if r.As != "" {
-		return k.bySession(r.As)
+		return k.room.Session(r.As)
 	}
 	var named struct { // these names mean the same in every command
 		Session string `json:"session"`
@@ -64,18 +64,9 @@ func (k *keeper) concerned(r mediaapi.CommandRequest) (room.Member, bool) {
 	}
 	_ = json.Unmarshal(r.Body, &named) // room.Decode has read it; a command without these names nobody
 	if named.Session != "" {
-		return k.bySession(named.Session)
+		return k.room.Session(named.Session)
 	}
 	return k.room.View().Member(named.Member)
-}
-
-// bySession returns the member that a session is of. Nearly always it is connected here, and
-// need not be looked for among all members.
-func (k *keeper) bySession(session string) (room.Member, bool) {
-	if s := k.sessions[session]; s != nil && s.member != 0 {
-		return k.room.View().Member(s.member)
-	}
-	return k.room.View().Session(session)
 }
 
 func micOf(s *room.State, member uint32) *room.Mic {
@@ -88,14 +79,14 @@ func micOf(s *room.State, member uint32) *room.Mic {
 // session answers who is connected with a session.
 func (a *api) session(h *http.Request, _ none) (*mediaapi.SessionInfo, error) {
 	session := h.PathValue("session")
-	return a.info(h, func() (room.Member, bool) { return a.keeper.bySession(session) },
+	return a.info(h, func() (room.Member, bool) { return a.keeper.room.Session(session) },
 		&room.Error{Code: room.UnknownSession, Detail: "this session has ended or was replaced"})
 }
 
 // member answers which member a subject is.
 func (a *api) member(h *http.Request, _ none) (*mediaapi.SessionInfo, error) {
 	subject := h.FormValue("subject")
-	return a.info(h, func() (room.Member, bool) { return a.keeper.room.View().Subject(subject) },
+	return a.info(h, func() (room.Member, bool) { return a.keeper.room.Subject(subject) },
 		&room.Error{Code: room.UnknownMember, Detail: "the room keeps no place for this subject"})
 }
 

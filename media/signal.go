@@ -176,7 +176,7 @@ func (k *keeper) reserve(r mediaapi.ReserveRequest) (*mediaapi.Reservation, erro
 		return nil, err
 	}
 	state := k.room.View()
-	m, ok := state.Subject(r.Subject)
+	m, ok := k.room.Subject(r.Subject)
 	if !ok {
 		return nil, errors.New("a place was taken but is not there")
 	}

@@ -188,6 +188,24 @@ func (r *Room) Knows(session string) bool {
 	return ok
 }
 
+// Subject returns the member with this subject, without looking through all of them.
+func (r *Room) Subject(subject string) (Member, bool) {
+	if id, ok := r.bySubject[subject]; ok {
+		return r.state.Member(id)
+	}
+	return Member{}, false
+}
+
+// Session returns the member that is connected, or may connect, with this session; not
+// one that the session is about to take over.
+func (r *Room) Session(session string) (Member, bool) {
+	m, err := r.member(session)
+	if err != nil || m.Session != session {
+		return Member{}, false
+	}
+	return m, true
+}
+
 // emit numbers an event and makes the state follow it: a state changes by its
 // events and in no other way.
 func (r *Room) emit(e Event) {
