@@ -37,7 +37,7 @@ func (n *Node) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, er
 		}
 		box = nil
 	}
-	if box != nil && box.relay != nil && box.relay.isCut() {
+	if box.isCut() {
 		return ctrl.Result{}, nil // Heal has us look again
 	}
 	switch {

@@ -138,11 +138,15 @@ func (r *relay) cut(cut bool) {
 	}
 }
 
-func (r *relay) isCut() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// isCut says whether the pod is cut off. A nil sandbox, of a pod that does not run here, is not.
+func (b *sandbox) isCut() bool {
+	if b == nil || b.relay == nil {
+		return false
+	}
+	b.relay.mu.Lock()
+	defer b.relay.mu.Unlock()
 	select {
-	case <-r.passes:
+	case <-b.relay.passes:
 		return false
 	default:
 		return true

@@ -102,26 +102,22 @@ func (r *voiceRoom) shape() {
 	if len(r.epochs) > 1 {
 		r.fence()
 	}
-	here := map[string]bool{}
-	for _, m := range newest.replicaMembers() {
-		here[m.Subject] = true
-	}
-	most := 0
+	here, most := map[string]bool{}, 0
 	for _, e := range r.epochs {
 		s, ended := e.state()
-		if s == nil || ended {
+		if s == nil || ended && e != newest {
 			continue
 		}
 		most = max(most, s.Settings.MaxMembers)
 		for _, m := range s.Members {
-			if e != newest && !r.gaveUp(e.number, m.Subject) && (m.Status == room.Entered || m.Status == room.Away || m.Status == room.Held) {
+			if e == newest || cameIn(m.Status) && !r.gaveUp(e.number, m.Subject) {
 				here[m.Subject] = true
 			}
 		}
 	}
-	if over := len(here) > most && most > 0; over != r.over {
+	if over := len(here) > most; over != r.over {
 		if r.over = over; over {
-			r.world.report.violation(r, newest.number, fmt.Sprintf("%d have places across the room's living pods, of at most %d: %v", len(here), most, r.places()), nil)
+			r.world.report.violation(r, newest.number, fmt.Sprintf("%d have places across the room's living pods, of at most %d%s", len(here), most, r.places()), nil)
 		}
 	}
 }
@@ -136,3 +132,6 @@ func (r *voiceRoom) gaveUp(epoch uint64, subject string) bool {
 	}
 	return false
 }
+
+// cameIn says whether somebody entered, in this epoch or the one before.
+func cameIn(s room.Status) bool { return s == room.Entered || s == room.Away || s == room.Held }

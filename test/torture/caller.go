@@ -36,8 +36,8 @@ var deeds = []deed{
 	{14, (*caller).speakByChannel}, {1, (*caller).moderateByChannel}, {1, (*caller).hangUp},
 }
 
-// run calls until ctx ends.
-func (c *caller) run(ctx context.Context) {
+// run calls until ctx ends; what was begun then is finished, unless whole ends too.
+func (c *caller) run(ctx, whole context.Context) {
 	total := 0
 	for _, d := range deeds {
 		total += d.weight
@@ -46,7 +46,7 @@ func (c *caller) run(ctx context.Context) {
 		n := c.rng.IntN(total)
 		for _, d := range deeds {
 			if n -= d.weight; n < 0 {
-				if !d.do(c, c.world.ctx) { // what was begun is finished
+				if !d.do(c, whole) {
 					pause(ctx, breath/10)
 				}
 				break
@@ -66,7 +66,7 @@ func pause(ctx context.Context, d time.Duration) {
 // ask carries out an operation. It is false if nobody answered, or asked for patience.
 func (c *caller) ask(ctx context.Context, o history.Operation, f func(*history.Operation) outcome) (history.Operation, bool) {
 	o.Caller = c.number
-	o, out := c.room.call(o, f)
+	o, out := c.room.call(ctx, o, f)
 	if out != answered || history.Retry(o.Code) || o.Code == room.Frozen {
 		pause(ctx, breath)
 		return o, false

@@ -137,13 +137,14 @@ func (e *epoch) take(f mediaapi.Frame, asked int64) error {
 // noteGone notes whose place was given up here, by a decision or after it had moved here.
 // Call it with the lock held.
 func (e *epoch) noteGone(before *room.State, event *room.Event) {
-	switch m := event.Member; {
-	case event.Type == room.EventMember:
+	m := event.Member
+	switch event.Type {
+	case room.EventMember:
 		delete(e.gone, m.Subject)
 		if m.Status == room.Entered && e.entered[m.Subject] == 0 {
 			e.entered[m.Subject] = event.Seq
 		}
-	case event.Type == room.EventLeft:
+	case room.EventLeft:
 		delete(e.entered, m.Subject)
 		was, _ := before.Member(m.ID)
 		e.gone[m.Subject] = event.Reason != room.Expired || was.Status != room.Held

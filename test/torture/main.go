@@ -101,7 +101,7 @@ func torture(parent context.Context, w *world, f *faults) {
 		w.callers = append(w.callers, c)
 	}
 	for _, c := range w.callers {
-		calling.Go(func() { c.run(ctx) })
+		calling.Go(func() { c.run(ctx, parent) })
 	}
 	f.run(ctx, w.opts.faultEvery)
 	calling.Wait()

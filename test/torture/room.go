@@ -74,13 +74,6 @@ func (r *voiceRoom) newest() (*epoch, *room.State) {
 	return top, s
 }
 
-func (e *epoch) replicaMembers() []room.Member {
-	if s, _ := e.state(); s != nil {
-		return s.Members
-	}
-	return nil
-}
-
 // current is the room's newest epoch and its state, which may be nil.
 func (r *voiceRoom) current() (*epoch, *room.State) {
 	r.mu.Lock()
@@ -216,7 +209,7 @@ func (r *voiceRoom) forget() {
 }
 
 // call carries out an operation and notes what came of it.
-func (r *voiceRoom) call(o history.Operation, f func(*history.Operation) outcome) (history.Operation, outcome) {
+func (r *voiceRoom) call(ctx context.Context, o history.Operation, f func(*history.Operation) outcome) (history.Operation, outcome) {
 	r.gate.RLock()
 	o.Call = time.Now().UnixNano()
 	out := f(&o)
@@ -229,7 +222,7 @@ func (r *voiceRoom) call(o history.Operation, f func(*history.Operation) outcome
 		r.world.report.operation(o, out == lost)
 	}
 	if r.inWindow.Load() >= windowSize {
-		r.judge(r.world.ctx)
+		r.judge(ctx)
 	}
 	return o, out
 }

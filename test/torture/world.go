@@ -34,7 +34,6 @@ const (
 // world is a running system and everybody in it.
 type world struct {
 	opts    options
-	ctx     context.Context // ends when everything is to end
 	stack   *stack.Stack
 	report  *report
 	gateway *gateway
@@ -57,7 +56,7 @@ type world struct {
 
 // build starts a system with rooms that their owners have opened.
 func build(ctx context.Context, opts options, rep *report) (w *world, err error) {
-	w = &world{opts: opts, ctx: ctx, report: rep}
+	w = &world{opts: opts, report: rep}
 	keys, err := os.MkdirTemp("", "voiceroom-keys-")
 	if err != nil {
 		return nil, fmt.Errorf("making the API key's directory: %w", err)
@@ -141,8 +140,8 @@ func (w *world) prepareClients(context.Context) (err error) {
 }
 
 // makeRooms creates the rooms, follows them, and has their owners open them.
-func (w *world) makeRooms(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, setupTime)
+func (w *world) makeRooms(whole context.Context) error {
+	ctx, cancel := context.WithTimeout(whole, setupTime)
 	defer cancel()
 	for i := range w.opts.rooms {
 		r := newVoiceRoom(w, fmt.Sprintf("room-%d", i))
@@ -159,12 +158,12 @@ func (w *world) makeRooms(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.claimed(w.ctx, vr.Status.Media)
+		r.claimed(whole, vr.Status.Media)
 		if err := w.activate(ctx, r); err != nil {
 			return fmt.Errorf("opening %s: %w", r.name, err)
 		}
 	}
-	w.running.Go(func() { w.followRooms() })
+	w.running.Go(func() { w.followRooms(whole) })
 	_, code, _ := w.gateway.command(ctx, w.rooms[0], "", history.Unban, map[string]string{"subject": w.rooms[0].subjects[1]})
 	w.restCommands = code == ""
 	return nil
@@ -197,7 +196,7 @@ func (w *world) activate(ctx context.Context, r *voiceRoom) error {
 }
 
 // followRooms notes each pod that a room is given.
-func (w *world) followRooms() {
+func (w *world) followRooms(ctx context.Context) {
 	byName := map[string]*voiceRoom{}
 	for _, r := range w.rooms {
 		byName[r.name] = r
@@ -207,23 +206,23 @@ func (w *world) followRooms() {
 		w.report.trouble(err)
 		return
 	}
-	for w.ctx.Err() == nil {
+	for ctx.Err() == nil {
 		var list v1alpha1.VoiceRoomList
-		if err := c.List(w.ctx, &list, client.InNamespace(namespace)); err != nil {
-			pause(w.ctx, time.Second)
+		if err := c.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+			pause(ctx, time.Second)
 			continue
 		}
 		for i := range list.Items {
-			byName[list.Items[i].Name].claimed(w.ctx, list.Items[i].Status.Media)
+			byName[list.Items[i].Name].claimed(ctx, list.Items[i].Status.Media)
 		}
-		changes, err := c.Watch(w.ctx, &v1alpha1.VoiceRoomList{}, client.InNamespace(namespace), &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})
+		changes, err := c.Watch(ctx, &v1alpha1.VoiceRoomList{}, client.InNamespace(namespace), &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})
 		if err != nil {
-			pause(w.ctx, time.Second)
+			pause(ctx, time.Second)
 			continue
 		}
 		for change := range changes.ResultChan() {
 			if vr, ok := change.Object.(*v1alpha1.VoiceRoom); ok {
-				byName[vr.Name].claimed(w.ctx, vr.Status.Media)
+				byName[vr.Name].claimed(ctx, vr.Status.Media)
 			}
 		}
 	}

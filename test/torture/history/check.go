@@ -223,21 +223,30 @@ func (c *checker) byItself(v, next view, r rejoins, at Version) (rejoins, bool) 
 // alone does to one subject's place what can have happened to it by itself.
 func (c *checker) alone(v *view, next view, i int, r *rejoin, left room.Code) bool {
 	was, is := v.places[i], next.places[i]
+	same := was.id == is.id && was.session == is.session
 	switch {
-	case was.id == is.id && was.session == is.session && was.status == is.status: // its role is becomes' to judge
+	case same && was.status == is.status: // its role is becomes' to judge
+		return true
+	case same:
+		return v.passes(i, is.status)
 	case is.id == 0 && (left == room.Expired && was.status != room.Entered || left == room.Failed && !was.visible()):
 		v.remove(i)
-		*r = rejoin{known: true}
-	case was.id != is.id || was.id == 0:
-		return false
-	case was.session == is.session && was.status == room.Connecting && is.status == room.Associated,
-		was.session == is.session && was.status == room.Entered && is.status == room.Away:
-		v.places[i].status = is.status
-	case was.session == is.session && was.status == room.Associated && is.status == room.Entered:
-		v.enter(i)
-	case was.visible() && is.status == room.Entered && (!r.known || c.vague.has(i) || r.opened && r.session == is.session):
+	case was.id == is.id && was.visible() && is.status == room.Entered && (!r.known || c.vague.has(i) || r.opened && r.session == is.session):
 		v.places[i].session, v.places[i].status = is.session, is.status
-		*r = rejoin{known: true}
+	default:
+		return false
+	}
+	*r = rejoin{known: true}
+	return true
+}
+
+// passes moves a place to the status that it can get to without anybody asking.
+func (v *view) passes(i int, to room.Status) bool {
+	switch from := v.places[i].status; {
+	case from == room.Connecting && to == room.Associated, from == room.Entered && to == room.Away:
+		v.places[i].status = to
+	case from == room.Associated && to == room.Entered:
+		v.enter(i)
 	default:
 		return false
 	}

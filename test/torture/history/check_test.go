@@ -1,6 +1,7 @@
 package history_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -58,8 +59,8 @@ func (p *tape) do(by room.Actor, c room.Command) error {
 func (p *tape) call(o history.Operation, by room.Actor, c room.Command) history.Operation {
 	o.Call = p.now.UnixNano()
 	o.Session = or(o.Session, by.Session)
-	if err := p.do(by, c); err != nil {
-		o.Code = err.(*room.Error).Code
+	if refusal := (*room.Error)(nil); errors.As(p.do(by, c), &refusal) {
+		o.Code = refusal.Code
 	}
 	o.Return = p.now.UnixNano()
 	return p.note(o)
