@@ -63,7 +63,7 @@ func (c chatClient) AddMember(_ context.Context, _ string, m chat.Member) error 
 		case c.capped && len(c.members) >= c.cluster.objects.room.spec.MaxMembers:
 			return none{}, chat.ErrFull
 		default:
-			c.messenger.members = append(c.members, m.Subject)
+			c.messenger.members = append(c.messenger.members, m.Subject)
 			c.note("chat", "associated %s", m.Subject)
 		}
 		return none{}, nil

@@ -16,8 +16,10 @@ type client struct {
 	*world
 	host    *host
 	subject string
-	hostile bool // it ignores what it is told, and tries every token again
-	invited time.Time
+	// hostile ones ignore what they are told, and try every token again; moderators use their
+	// role.
+	hostile, moderator bool
+	invited            time.Time // a link for it was made; zero: none
 
 	tokens []string
 	link   *conn // the newest
@@ -162,9 +164,11 @@ func (c *client) act(p *process, link *conn) bool {
 		})
 	case n < 18 && c.hostile:
 		c.replay(p)
-	case n < 70:
+	case c.moderator && n < 60:
+		c.moderate(p, link)
+	case n < 80:
 		c.say(link, c.ownCommand())
-	case n < 90:
+	case n < 85: // it may not
 		c.moderate(p, link)
 	}
 	return false

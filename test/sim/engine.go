@@ -112,7 +112,7 @@ type process struct {
 type killed struct{}
 
 // spawn starts a process, now.
-func (e *engine) spawn(h *host, body func(p *process)) *process {
+func (e *engine) spawn(h *host, body func(p *process)) {
 	p := &process{engine: e, host: h}
 	p.resume, p.end = iter.Pull(func(yield func(struct{}) bool) {
 		defer func() {
@@ -127,7 +127,6 @@ func (e *engine) spawn(h *host, body func(p *process)) *process {
 	e.processes = append(e.processes, p)
 	h.processes = append(h.processes, p)
 	e.after(0, func() { h.do(p.step) })
-	return p
 }
 
 func (p *process) step() {

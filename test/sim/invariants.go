@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"time"
 
 	"voiceroom.dev/voiceroom/admission"
 	"voiceroom.dev/voiceroom/chat"
@@ -56,42 +55,6 @@ type checks struct {
 	wasValid  bool
 }
 
-// log is what one pod's room has been in its epoch.
-type log struct {
-	history *roomtest.History
-	last    *room.State
-	states  map[uint64]*room.State
-	taken   map[uint32]time.Time // when a place was, by member
-	caps    []limit
-	renewed time.Time // its lease
-	ended   time.Time // once its pod has
-}
-
-// limit is a maxMembers from then on.
-type limit struct {
-	from time.Time
-	most int
-}
-
-// issue is a session that was given out.
-type issue struct {
-	subject string
-	at      time.Time // when its place was taken
-	opened  int
-}
-
-// kick is one that stands, until it is forgiven.
-type kick struct {
-	epoch    uint64
-	seq      uint64
-	at       time.Time // by the pod's clock
-	when     time.Time
-	durable  bool
-	keeper   string // the operator that acknowledged it, in which of its lives
-	lost     bool   // with it and the pod
-	forgiven bool
-}
-
 func newChecks(w *world) *checks {
 	return &checks{world: w, epochs: map[uint64]string{}, logs: map[*pod]*log{}, sessions: map[string]*issue{}, kicks: map[string][]*kick{}}
 }
@@ -116,11 +79,10 @@ func (c *checks) opened(p *pod, r mediaapi.PutRequest) {
 		}
 	}
 	c.pardonedBySpec(r)
-	c.logs[p] = &log{history: roomtest.Begin(s), last: s, states: map[uint64]*room.State{0: s}, taken: map[uint32]time.Time{}}
-	for _, m := range s.Members {
-		c.logs[p].taken[m.ID] = c.now
+	c.logs[p] = begin(c.now, s)
+	if r.Seed != nil {
+		c.logs[p].inherit(s, c.logs[c.pods[c.epochs[r.Seed.Epoch]]])
 	}
-	c.noteCap(p, s)
 	c.kept(p, s)
 	if r.Seed == nil {
 		return
@@ -162,23 +124,19 @@ func (c *checks) forgive(subject string, epoch uint64) {
 }
 
 // stepped looks at a pod after its room took a command.
-func (c *checks) stepped(p *pod, by room.Actor, cmd room.Command, events []room.Event) {
+func (c *checks) stepped(p *pod, cmd room.Command, events []room.Event) {
 	l := c.logs[p]
 	before := l.last
+	if r, ok := cmd.(room.Reserve); ok {
+		c.reserved(p, before, r)
+	}
 	if len(events) == 0 {
-		if r, ok := cmd.(room.Reserve); ok {
-			c.reserved(p, before, r)
-		}
 		return
 	}
 	after := p.room.State()
 	l.add(c.now, before, after, events)
 	if err := l.history.Step(after, events); err != nil {
 		c.violate(Alone, "%s: %v", p.name, err)
-	}
-	c.noteCap(p, after)
-	if r, ok := cmd.(room.Reserve); ok {
-		c.reserved(p, before, r)
 	}
 	for _, e := range events {
 		switch {
@@ -192,56 +150,17 @@ func (c *checks) stepped(p *pod, by room.Actor, cmd room.Command, events []room.
 	}
 	c.activated = c.activated || after.ActivatedAt != nil
 	c.kept(p, after)
+	c.heard(p, after)
+}
+
+// heard looks at whose audio a pod forwards.
+func (c *checks) heard(p *pod, s *room.State) {
 	for _, mic := range p.audible() {
 		link := p.members[mic.Member]
-		if m, ok := after.Member(mic.Member); !ok || m.Status != room.Entered || m.Session != link.session || after.Record(m.Subject).Muted {
+		if m, ok := s.Member(mic.Member); !ok || m.Status != room.Entered || m.Session != link.session || s.Record(m.Subject).Muted {
 			c.violate(Heard, "%s forwards the audio of member %d: %+v", p.name, mic.Member, m)
 		}
 	}
-}
-
-// add keeps what the room was after each of the events.
-func (l *log) add(now time.Time, before, after *room.State, events []room.Event) {
-	for _, e := range events {
-		before = before.Clone()
-		before.Apply(e) // if that fails the history says so
-		l.states[e.Seq] = before
-		if m := e.Member; m != nil && l.taken[m.ID].IsZero() {
-			l.taken[m.ID] = now
-		}
-	}
-	l.last = after
-}
-
-func (c *checks) noteCap(p *pod, s *room.State) {
-	l := c.logs[p]
-	if n := len(l.caps); n == 0 || l.caps[n-1].most != s.Settings.MaxMembers {
-		l.caps = append(l.caps, limit{c.now, s.Settings.MaxMembers})
-	}
-}
-
-// died notes when a pod ended.
-func (c *checks) died(p *pod) {
-	if l := c.logs[p]; l != nil {
-		l.ended = c.now
-	}
-}
-
-// capSince is the highest cap that any pod has had since then.
-func (c *checks) capSince(then time.Time) int {
-	most := 0
-	for _, p := range c.births {
-		l := c.logs[p]
-		if l == nil || !p.host.up && l.ended.Before(then) {
-			continue
-		}
-		for i, limit := range l.caps {
-			if i+1 == len(l.caps) || !l.caps[i+1].from.Before(then) {
-				most = max(most, limit.most)
-			}
-		}
-	}
-	return most
 }
 
 // letIn looks at who is inside when one more is.
@@ -256,11 +175,7 @@ func (c *checks) letIn(p *pod, m room.Member) {
 			}
 		}
 	}
-	since := c.logs[p].taken[m.ID]
-	if m.Entered.Before(since) { // it comes back to its place
-		since = *m.Entered
-	}
-	if most := c.capSince(since); len(inside) > most {
+	if most := c.capSince(c.logs[p].taken[m.ID]); len(inside) > most {
 		c.violate(Seats, "%s lets %s in, and then there are %d of %d: %v", p.name, m.Subject, len(inside), most, inside)
 	}
 }
@@ -270,7 +185,7 @@ func (c *checks) reserved(p *pod, before *room.State, r room.Reserve) {
 		c.sessions[r.Session] = &issue{subject: r.Subject, at: c.now}
 		l := c.logs[p]
 		if _, here := before.Subject(r.Subject); !here && c.now.Sub(l.renewed) > mediaapi.Lease {
-			c.violate(Leased, "%s has a place for %s, and its lease was renewed %v ago", p.name, r.Subject, c.now.Sub(l.renewed))
+			c.violate(Leased, "%s has a place for %s, and its lease was renewed at %v (zero: never)", p.name, r.Subject, l.renewed)
 		}
 	}
 }
@@ -345,11 +260,6 @@ func (c *checks) seeding(o *operator, epoch uint64) {
 	}
 }
 
-// binds says whether the kick must be known in an epoch.
-func (k *kick) binds(epoch uint64) bool {
-	return epoch == k.epoch || epoch > k.epoch && k.durable && !k.lost
-}
-
 // kept looks for those who have a place although they were thrown out.
 func (c *checks) kept(p *pod, s *room.State) {
 	for _, m := range s.Members {
@@ -401,6 +311,11 @@ func (c *checks) settled() *Violation {
 	if len(out) > 0 && in < s.Settings.MaxMembers {
 		return &Violation{Lively, fmt.Sprintf("%d of %d are in %s, and yet these are not: %v; the members are %+v", in, s.Settings.MaxMembers, p.name, out, s.Members)}
 	}
+	return c.listed(s)
+}
+
+// listed compares the group with the room.
+func (c *checks) listed(s *room.State) *Violation {
 	var want []string
 	for _, m := range s.Members {
 		if m.Entered != nil {
@@ -409,7 +324,8 @@ func (c *checks) settled() *Violation {
 	}
 	got := slices.Sorted(slices.Values(c.messenger.members))
 	slices.Sort(want)
-	if full := c.messenger.capped && len(want) > c.cluster.objects.room.spec.MaxMembers; !full && !slices.Equal(want, got) {
+	full := c.messenger.capped && len(want) > c.cluster.objects.room.spec.MaxMembers
+	if !full && !slices.Equal(want, got) {
 		return &Violation{Lists, fmt.Sprintf("the group has %v, the room %v", got, want)}
 	}
 	if c.wasValid && c.messenger.state != chat.Valid {

@@ -48,6 +48,13 @@ func (w *world) loseAPod() {
 	}
 }
 
+// kicked may end a pod when it has just said that a kick is durable.
+func (w *world) kicked(p *pod, c room.Command) {
+	if _, kick := c.(room.Kick); kick && !w.peace && w.chance(0.2) {
+		w.after(w.between(0, 20*time.Millisecond), func() { p.stop("killed after a kick") })
+	}
+}
+
 func (w *world) wedgeAPod() {
 	p := w.held()
 	if p == nil || p.host.frozen {

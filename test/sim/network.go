@@ -158,7 +158,8 @@ func (s *stream) send(deliver func()) {
 	}
 	s.last = arrives
 	s.after(arrives.Sub(s.now), func() {
-		if !s.joined(s.from, s.to) || s.to.life != s.life {
+		lost := !s.from.up && s.chance(0.5) // with its machine
+		if lost || !s.joined(s.from, s.to) || s.to.life != s.life {
 			s.broken = true
 		}
 		s.to.do(func() {

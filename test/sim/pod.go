@@ -73,7 +73,7 @@ func (p *pod) do(by room.Actor, c room.Command) error {
 	if err == nil || len(events) > 0 {
 		p.follow(events)
 	}
-	p.check.stepped(p, by, c, events)
+	p.check.stepped(p, c, events)
 	p.plan()
 	return err
 }

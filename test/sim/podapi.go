@@ -28,10 +28,6 @@ func (p *pod) bind(r mediaapi.PutRequest) error {
 		p.open(r)
 		return nil
 	}
-	if p.mutation == deafClaims && r.Epoch != p.room.View().Epoch && len(p.conns) == 0 {
-		p.open(r)
-		return nil
-	}
 	if here := p.room.View(); r.Epoch > here.Epoch && here.Phase == room.Prepared && len(p.conns) == 0 {
 		p.open(r)
 		return nil
@@ -122,6 +118,7 @@ func (p *pod) command(epoch uint64, as string, c room.Command, wait bool, answer
 	tell := func(durable bool) {
 		if result.Durable = durable; durable {
 			p.check.durable(p, c, result)
+			p.kicked(p, c)
 		}
 		answer(result, nil)
 	}

@@ -50,7 +50,6 @@ const (
 	hasty       mutation = "the operator says that earlier pods are dead without looking"
 	boastful    mutation = "the operator acknowledges more than it holds"
 	blindClaims mutation = "the operator claims over the claim of another"
-	deafClaims  mutation = "a pod takes an epoch that is over"
 )
 
 // seed is the seed of the next epoch under a mutation.
@@ -107,9 +106,9 @@ func (w *world) people() {
 		c := &client{world: w, host: &host{name: fmt.Sprint("client-", i), up: true, life: 1}, subject: fmt.Sprint("key:shop:", i), hostile: w.chance(0.3)}
 		switch {
 		case i == 0:
-			spec.Owner, c.hostile = c.subject, false
+			spec.Owner, c.moderator, c.hostile = c.subject, true, false
 		case i == 1:
-			spec.Moderators = []string{c.subject}
+			spec.Moderators, c.moderator = []string{c.subject}, true
 		case w.chance(0.3):
 			c.invited = w.now
 		}
