@@ -125,13 +125,6 @@ func (p *pod) state() *room.State {
 	return p.room.State()
 }
 
-func (p *pod) cursor() Cursor {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := p.room.View()
-	return Cursor{s.Epoch, s.Seq}
-}
-
 func (p *pod) since(epoch, after, last uint64) ([]room.Event, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -213,13 +206,6 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-func must1[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
 }
 
 func jsonTo(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }

@@ -51,7 +51,7 @@ type Replica struct {
 }
 
 // Fleet follows the pods that hold rooms. It runs in the leader (it is a
-// manager.Runnable); Follow, Forget, Replica and the others are safe for
+// manager.Runnable); Follow, Rest, Replica and the others are safe for
 // concurrent use and do nothing once it has stopped.
 type Fleet struct {
 	dialer   *mediaapi.Dialer
@@ -169,13 +169,8 @@ func (f *Fleet) Rest(roomUID types.UID) {
 	}
 }
 
-// Forget stops following whatever room has this name and drops its replica.
-func (f *Fleet) Forget(name types.NamespacedName) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.forget(name)
-}
-
+// forget stops following whatever room has this name and drops its replica. Call it with
+// the lock held.
 func (f *Fleet) forget(name types.NamespacedName) {
 	uid, ok := f.uids[name]
 	if !ok {

@@ -134,7 +134,7 @@ func TestFollow(t *testing.T) {
 	if f.Replica("uid").State == nil {
 		t.Error("the replica of a lost pod is gone: nothing is left to seed the next one with")
 	}
-	f.Forget(claim.Room)
+	f.Deleted(claim.Room)
 	if got := f.Replica("uid"); got.State != nil || got.Epoch != 0 {
 		t.Errorf("a forgotten room has the replica %+v", got)
 	}

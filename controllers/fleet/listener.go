@@ -77,12 +77,19 @@ func (n *follower) since(ctx context.Context, after, last uint64) ([]room.Event,
 	return events, nil
 }
 
-// End tells the listener that a room is over, and why.
+// End drops the replica of a room that has ended for good, and tells the listener why it
+// did. It may be called again and again.
 func (f *Fleet) End(id room.ID, at time.Time, reason, message string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.listener.Ended(id, at, reason, message)
+	if name := (types.NamespacedName{Namespace: id.Namespace, Name: id.Name}); f.uids[name] == types.UID(id.UID) {
+		f.forget(name)
+	}
 }
 
-// Deleted is Forget for a room whose resource is gone, which it tells the listener.
+// Deleted drops the replica of whatever room has this name: its resource is gone. The
+// listener is told if the room was followed.
 func (f *Fleet) Deleted(name types.NamespacedName) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

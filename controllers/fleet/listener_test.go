@@ -60,7 +60,7 @@ func TestListener(t *testing.T) {
 
 	client, claim := p.dialer.Pod(p.endpoint, "pod"), Claim{Room: roomNamed("r"), RoomUID: "uid", Epoch: 1, PodUID: "pod", Endpoint: p.endpoint}
 	spec := room.Spec{Generation: 1, Owner: "key:k:ann", MaxMembers: 2, MaxMics: 1, Access: room.Public, MicPolicy: room.Auto}
-	put := mediaapi.PutRequest{ID: room.ID{UID: "uid", Name: "r", GroupID: "g"}, Epoch: 1, Spec: spec}
+	put := mediaapi.PutRequest{ID: room.ID{UID: "uid", Namespace: "default", Name: "r", GroupID: "g"}, Epoch: 1, Spec: spec}
 	state, err := client.Put(ctx, put)
 	must(t, err)
 	f.Follow(claim, state)
@@ -96,11 +96,14 @@ func TestListener(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	f.Forget(roomNamed("other"))
-	f.Deleted(claim.Room)
-	f.Deleted(claim.Room)
+	f.Deleted(roomNamed("other"))
+	f.Rest("uid")
 	f.End(put.ID, time.Now(), "Empty", "")
-	if _, _, ended := heard.heard(); !cmp.Equal(ended, []string{"uid g Deleted", "uid g Empty"}) {
+	f.End(put.ID, time.Now(), "Empty", "")
+	f.Deleted(claim.Room) // nobody follows it any more
+	f.Follow(claim, state)
+	f.Deleted(claim.Room)
+	if _, _, ended := heard.heard(); !cmp.Equal(ended, []string{"uid g Empty", "uid g Empty", "uid g Deleted"}) {
 		t.Errorf("heard %q", ended)
 	}
 	if _, err := f.Since(ctx, "uid", 1, 1, 2); err == nil {

@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -63,7 +62,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	err := r.Client.Get(ctx, req.NamespacedName, vr)
 	if apierrors.IsNotFound(err) || err == nil && vr.DeletionTimestamp != nil {
 		r.Fleet.Deleted(req.NamespacedName)
-		r.forget(req.NamespacedName)
+		r.Allocator.Release(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	if err != nil {
@@ -110,12 +109,6 @@ func sooner(a, b ctrl.Result) ctrl.Result {
 }
 
 func after(d time.Duration) ctrl.Result { return ctrl.Result{RequeueAfter: d} }
-
-// forget drops what is kept in memory of a room that is gone.
-func (r *Reconciler) forget(name types.NamespacedName) {
-	r.Fleet.Forget(name)
-	r.Allocator.Release(name)
-}
 
 func closed(vr *v1alpha1.VoiceRoom) bool { return vr.Status.ClosedAt != nil }
 func asleep(vr *v1alpha1.VoiceRoom) bool { return vr.Status.Phase == v1alpha1.RoomAsleep }

@@ -129,7 +129,8 @@ func (r *Reconciler) end(ctx context.Context, vr *v1alpha1.VoiceRoom) (ctrl.Resu
 	if !closed(vr) {
 		return ctrl.Result{}, nil
 	}
-	r.forget(client.ObjectKeyFromObject(vr))
+	r.Fleet.Rest(vr.UID) // until this end is stored: see Reconcile
+	r.Allocator.Release(client.ObjectKeyFromObject(vr))
 	pods, err := r.podsOf(ctx, vr)
 	if err != nil {
 		return ctrl.Result{}, err
