@@ -25,6 +25,10 @@
 //
 // An invite is not an identity: it goes in the body of a join, beside one.
 //
+// A member acts on its room through its session, whose role the pod knows. Back ends and
+// the owner act from outside: the gateway authorises them (see authority.go), and is the
+// room's control plane for them.
+//
 // # Where a room is
 //
 // The VoiceRoom's status says which pod holds the room under which epoch. The cache

@@ -1,6 +1,9 @@
 package gateway
 
-import "voiceroom.dev/voiceroom/mediaapi"
+import (
+	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/room"
+)
 
 // Routes are the rows of the API as "METHOD path", for the test that compares them
 // with docs/openapi.yaml.
@@ -16,6 +19,7 @@ func (g *Gateway) Routes() []string {
 var Bodies = map[string]any{
 	"Problem": mediaapi.Problem{}, "NewGuest": newGuest{}, "Guest": guest{}, "NewRoom": newRoom{}, "Room": summary{}, "RoomMic": summaryMic{},
 	"NewInvite": newInvite{}, "Invite": invite{}, "Join": wish{}, "Grant": joined{}, "Feedback": outcome{}, "Entered": fedBack{}, "HeldMic": heldMic{},
-	"Commanded": commanded{}, "Removed": removed{}, "RemovedList": removedList{},
+	"State": room.State{}, "RoomID": room.ID{}, "Settings": room.Settings{}, "Spec": room.Spec{}, "Member": room.Member{},
+	"Hand": room.Hand{}, "Mic": room.Mic{}, "Record": room.Record{}, "InviteUse": room.InviteUse{}, "Commanded": commanded{}, "Removed": removed{}, "RemovedList": removedList{},
 	"NewMessage": newMessage{}, "Message": message{}, "Messages": messages{},
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -23,74 +24,34 @@ var protocol, codes = func() (*documents.Protocol, map[string][]int) {
 	return p, p.Codes()
 }()
 
-// strictly reads JSON into the Go type of a schema, which must know every field.
-func strictly(t *testing.T, line int, ref any, body []byte) {
-	t.Helper()
-	name, _ := ref.(string)
-	v, ok := gateway.Bodies[strings.TrimPrefix(name, "#/components/schemas/")]
-	if name == "#/components/schemas/State" {
-		v, ok = room.State{}, true
-	}
-	if !ok {
-		return // a key set, or a command, which its own test reads
-	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(reflect.New(reflect.TypeOf(v)).Interface()); err != nil {
-		t.Errorf("protocol.md:%d: %v", line, err)
-	}
-}
-
 // Each example of a request is one that is taken, and each example of an answer one that
 // is given. Every route has an example; of the commands, one does.
 func TestProtocolsExamples(t *testing.T) {
 	shown := map[string]bool{}
 	var asked *http.Request
 	for _, example := range protocol.Examples("http") {
-		head, text, _ := strings.Cut(example.Text, "\n\n")
-		body := []byte(strings.TrimSpace(text))
-		start := bufio.NewReader(strings.NewReader(head + "\n\n"))
-		if !strings.HasPrefix(example.Text, "HTTP/") {
-			r, err := http.ReadRequest(start)
+		head, body, _ := strings.Cut(example.Text, "\n\n")
+		start, content := bufio.NewReader(strings.NewReader(head+"\n\n")), []byte(strings.TrimSpace(body))
+		if strings.HasPrefix(head, "HTTP/") {
+			r, err := http.ReadResponse(start, nil)
 			if err != nil {
 				t.Fatalf("protocol.md:%d: %v", example.Line, err)
 			}
-			asked = r
-			path, o, ok := document.Find(r.Method, r.URL.Path)
-			if !ok {
-				t.Errorf("protocol.md:%d: there is no such route", example.Line)
-				continue
-			}
-			shown[r.Method+" "+path] = true
-			if len(body) == 0 {
-				continue
-			}
-			mediaType := r.Header.Get("Content-Type")
-			if err := document.CheckRequest(r.Method, r.URL.Path, mediaType, body); err != nil {
+			_ = r.Body.Close()
+			if err := checkAnswer(asked, r, content); err != nil {
 				t.Errorf("protocol.md:%d: %v", example.Line, err)
-			}
-			strictly(t, example.Line, o.RequestBody.Content[mediaType].Schema["$ref"], body)
-			if _, name, ok := strings.Cut(path, "/commands/"); ok {
-				if _, err := room.Decode(name, body); err != nil {
-					t.Errorf("protocol.md:%d: %v", example.Line, err)
-				}
 			}
 			continue
 		}
-		r, err := http.ReadResponse(start, nil)
+		r, err := http.ReadRequest(start)
 		if err != nil {
 			t.Fatalf("protocol.md:%d: %v", example.Line, err)
 		}
-		_ = r.Body.Close()
-		mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-		if err := document.CheckAnswer(asked.Method, asked.URL.Path, r.StatusCode, mediaType, body); err != nil {
+		asked = r
+		path, _, _ := document.Find(r.Method, r.URL.Path)
+		shown[r.Method+" "+path] = true
+		if err := checkRequest(r, content); err != nil {
 			t.Errorf("protocol.md:%d: %v", example.Line, err)
-		}
-		_, o, _ := document.Find(asked.Method, asked.URL.Path)
-		for _, documented := range o.Responses {
-			if content, ok := documented.Content[mediaType]; ok && r.StatusCode/100 == 2 && len(body) > 0 {
-				strictly(t, example.Line, content.Schema["$ref"], body)
-			}
 		}
 	}
 	for path, item := range document.Paths {
@@ -100,6 +61,40 @@ func TestProtocolsExamples(t *testing.T) {
 			}
 		}
 	}
+}
+
+func checkRequest(r *http.Request, body []byte) error {
+	mediaType := r.Header.Get("Content-Type")
+	if err := document.CheckRequest(r.Method, r.URL.Path, mediaType, body); err != nil || len(body) == 0 {
+		return err
+	}
+	path, o, _ := document.Find(r.Method, r.URL.Path)
+	if _, name, ok := strings.Cut(path, "/commands/"); ok {
+		_, err := room.Decode(name, body)
+		return err
+	}
+	return strictly(o.RequestBody.Content[mediaType].Schema["$ref"], body)
+}
+
+func checkAnswer(asked *http.Request, r *http.Response, body []byte) error {
+	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err := document.CheckAnswer(asked.Method, asked.URL.Path, r.StatusCode, mediaType, body); err != nil || len(body) == 0 {
+		return err
+	}
+	_, o, _ := document.Find(asked.Method, asked.URL.Path)
+	return strictly(o.Responses[strconv.Itoa(r.StatusCode)].Content[mediaType].Schema["$ref"], body)
+}
+
+// strictly reads JSON into the Go type of a schema, which must know every field.
+func strictly(ref any, body []byte) error {
+	name, _ := ref.(string)
+	v, ok := gateway.Bodies[strings.TrimPrefix(name, "#/components/schemas/")]
+	if !ok {
+		return nil // a key set, which is token's; or described by the schema alone
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	return d.Decode(reflect.New(reflect.TypeOf(v)).Interface())
 }
 
 // agreeOnCode compares the code of a problem, and the status that it came with, with what

@@ -160,7 +160,7 @@ func (w *walk) body(name string, state *room.State) []byte {
 	}
 	body := map[string]any{}
 	for _, field := range documents.Fields(c) {
-		if v, ok := values[field]; ok && !(name == "unban" && field == "subject") {
+		if v, ok := values[field]; ok { // there is none for a subject: an unknown one is not refused
 			body[field] = v
 		}
 	}
