@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -163,6 +164,7 @@ func (g *Gateway) invited(req *admission.Request, invite string, vr *v1alpha1.Vo
 		return nil
 	}
 	req.InvitedAt, req.Role = t.IssuedAt, lower(req.Role, room.Role(t.Role))
+	req.Key = cmp.Or(req.Key, t.Key) // of an identity that is not ours, the link is what a stolen key can have let in
 	req.Invite = &room.Invite{ID: t.ID, Uses: t.Uses, Until: t.ExpiresAt, Named: t.For != ""}
 	return nil
 }
