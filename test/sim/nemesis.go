@@ -7,15 +7,22 @@ import (
 	"voiceroom.dev/voiceroom/room"
 )
 
+// faults are the ones that this world has: some of them, so that worlds differ in what they
+// suffer from most.
+func (w *world) faults() []func() {
+	all := []func(){w.loseAPod, w.wedgeAPod, w.cutAPodOff, w.cutAGatewayOff, w.cutAnOperatorOff, w.endAnOperator, w.wedgeAnOperator,
+		w.endAGateway, w.chatGoesAway, w.slowNetwork}
+	some := slices.DeleteFunc(slices.Clone(all), func(func()) bool { return w.chance(0.5) })
+	return append(some, pick(w.engine, all))
+}
+
 // trouble makes one fault after another until the strife is over.
-func (w *world) trouble(first time.Duration) {
+func (w *world) trouble(faults []func(), first time.Duration) {
 	w.after(first+w.between(500*time.Millisecond, 6*time.Second), func() {
-		if w.peace {
-			return
+		if !w.peace {
+			pick(w.engine, faults)()
+			w.trouble(faults, 0)
 		}
-		pick(w.engine, []func(){w.loseAPod, w.wedgeAPod, w.cutAPodOff, w.cutAPodOff, w.cutAGatewayOff, w.cutAnOperatorOff,
-			w.endAnOperator, w.wedgeAnOperator, w.endAGateway, w.chatGoesAway, w.slowNetwork})()
-		w.trouble(0)
 	})
 }
 
@@ -50,7 +57,7 @@ func (w *world) loseAPod() {
 
 // kicked may end a pod when it has just said that a kick is durable.
 func (w *world) kicked(p *pod, c room.Command) {
-	if _, kick := c.(room.Kick); kick && !w.peace && w.chance(0.2) {
+	if _, kick := c.(room.Kick); kick && !w.peace && w.chance(0.5) {
 		w.after(w.between(0, 20*time.Millisecond), func() { p.stop("killed after a kick") })
 	}
 }

@@ -86,7 +86,7 @@ func newWorld(seed uint64, m mutation) *world {
 		w.gateways = append(w.gateways, g)
 		g.start()
 	}
-	w.trouble(pick(e, []time.Duration{0, 6 * time.Second}))
+	w.trouble(w.faults(), pick(e, []time.Duration{0, 6 * time.Second}))
 	w.meddle()
 	return w
 }
