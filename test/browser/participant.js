@@ -44,9 +44,14 @@ export class Participant {
     return somebody;
   }
 
-  async join() {
+  /** Asks to join, whatever the answer is. */
+  async ask() {
     await this.page.locator("#name").fill(this.name);
     await this.click("#join-button");
+  }
+
+  async join() {
+    await this.ask();
     await this.see("body[data-phase=call][data-connection=connected]");
     await this.see("[data-self]");
     this.member = await this.page.$eval("[data-self]", (element) => Number(element.dataset.member));
@@ -94,6 +99,40 @@ export class Participant {
       const { phase, connection } = await this.page.$eval("body", ({ dataset }) => ({ ...dataset }));
       throw new Error(`it never came that ${this.name} ${what}; the page is in phase ${phase}, ${connection}`, { cause: error });
     }
+  }
+
+  /**
+   * Chooses from the menu of somebody, and from the one inside it.
+   *
+   * @param {string} person  a selector of where it is in the page
+   * @param {...string} labels
+   */
+  async choose(person, ...labels) {
+    await this.click(`${person} .more`);
+    for (const label of labels) await this.click(`#menu [role=menuitem] ::-p-text(${label})`);
+  }
+
+  /**
+   * Answers what the page asks before it does something.
+   *
+   * @param {string} button
+   * @param {string} [text]  for the question's field
+   */
+  async answer(button, text) {
+    if (text !== undefined) await this.page.locator("#question-field :is(input, textarea)").fill(text);
+    await this.click(button);
+  }
+
+  /**
+   * Changes the room's settings.
+   *
+   * @param {Record<string, string>} choices  by the fields' names
+   */
+  async configure(choices) {
+    await this.click("#setup");
+    for (const [name, value] of Object.entries(choices)) await this.page.locator(`#settings [name=${name}]`).fill(value);
+    await this.click("#settings-form .primary");
+    await this.seeGone("#settings[open]");
   }
 
   /** Takes a microphone, unless the room gave one. */

@@ -10,8 +10,6 @@ import { byId, renderList, setData, setText } from "./dom.js";
  * @property {Offer[]} offers
  */
 
-const gap = 6; // px between a menu and its button, and the window's edge
-
 export class Menu {
   #box = byId("menu", HTMLElement);
   #list = byId("menu-list", HTMLElement);
@@ -26,7 +24,7 @@ export class Menu {
   constructor(perform) {
     this.#perform = perform;
     this.#box.addEventListener("toggle", (event) => {
-      if (/** @type {ToggleEvent} */ (event).newState === "open") this.#opened();
+      if (/** @type {ToggleEvent} */ (event).newState === "open") this.#items()[0]?.focus();
       else this.#button = null;
     });
     this.#box.onkeydown = (event) => this.#key(event);
@@ -67,6 +65,7 @@ export class Menu {
       setText(element, offer.label);
       setData(element, { danger: offer.danger, more: offer.more !== undefined && offer.label !== "Back", back: offer.label === "Back" });
       element.onclick = () => this.#choose(offer);
+      element.onpointerenter = () => element.focus();
     });
   }
 
@@ -80,22 +79,6 @@ export class Menu {
     this.#inner = offer.label;
     this.refresh();
     this.#items()[0]?.focus();
-  }
-
-  #opened() {
-    this.#place();
-    this.#items()[0]?.focus();
-  }
-
-  /** Below its button, or above where there is no room; a phone shows it at the bottom instead. */
-  #place() {
-    if (!this.#button) return;
-    const at = this.#button.getBoundingClientRect();
-    const { offsetWidth: width, offsetHeight: height } = this.#box;
-    const below = at.bottom + gap;
-    const top = below + height + gap <= innerHeight ? below : at.top - gap - height;
-    this.#box.style.setProperty("--left", `${clamp(at.right - width, innerWidth - width - gap)}px`);
-    this.#box.style.setProperty("--top", `${clamp(top, innerHeight - height - gap)}px`);
   }
 
   /** @param {KeyboardEvent} event */
@@ -114,12 +97,4 @@ export class Menu {
   #items() {
     return /** @type {HTMLElement[]} */ ([...this.#list.children]);
   }
-}
-
-/**
- * @param {number} value
- * @param {number} most
- */
-function clamp(value, most) {
-  return Math.max(gap, Math.min(value, most));
 }

@@ -46,7 +46,7 @@ export function mayTake(state, me) {
  * @returns {boolean} whether raising its hand can get it a microphone
  */
 export function mayRaiseHand(state, me) {
-  return me !== undefined && state.settings.micPolicy !== "Appointed" && micOf(state, me.id) === undefined;
+  return me !== undefined && !moderates(me) && state.settings.micPolicy !== "Appointed" && micOf(state, me.id) === undefined;
 }
 
 /**

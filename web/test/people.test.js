@@ -58,7 +58,7 @@ test("the policy and the role say who may take a microphone, and who raises a ha
     ["Auto", "speaker", true, true, false],
     ["OnRequest", "speaker", false, false, true],
     ["OnRequest", "speaker", true, true, false],
-    ["OnRequest", "co-host", false, true, true],
+    ["OnRequest", "co-host", false, true, false],
     ["Appointed", "speaker", false, false, false],
     ["Appointed", "host", false, true, false],
   ];
