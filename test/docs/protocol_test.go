@@ -180,13 +180,16 @@ func TestProtocolHasEveryField(t *testing.T) {
 			Metadata: map[string]string{"k": "v"}, Owner: "o", Moderators: []string{"m"}, Host: "h", HostGone: &at, InvitesSince: &at, Spec: &room.Spec{}},
 		Members: []room.Member{{ID: 1, Name: "N", Status: room.Entered, Hand: &room.Hand{}, AskedUntil: &at, Priority: true, ChatMuted: true, Entered: &at,
 			Subject: "s", Session: "x", Deadline: &at, Invite: "i", Keys: []string{"k"}}},
-		Mics: []room.Mic{{Member: 1, Muted: true, ModMuted: true, Until: &at}},
+		Mics:    []room.Mic{{Member: 1, Muted: true, ModMuted: true, Until: &at}},
+		Records: []room.Record{{Subject: "r"}}, Invites: []room.InviteUse{{ID: "i"}}, ActivatedAt: &at, EmptySince: &at,
+		CloseReason: "R", CloseMessage: "M", LastMember: 1, LastGrant: 1,
 	}
 	public := whole.Public()
 	for _, test := range []struct {
 		heading       string
 		whole, public any
 	}{
+		{"### The whole", whole, *public},
 		{"### Members", whole.Members[0], public.Members[0]},
 		{"### Microphones", whole.Mics[0], public.Mics[0]},
 		{"### Settings", whole.Settings, public.Settings},
