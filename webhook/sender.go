@@ -52,8 +52,8 @@ type Config struct {
 	Log     *slog.Logger
 }
 
-// Sender sends webhooks. Its methods are safe for concurrent use, return at once, and
-// do nothing once it has stopped; what they tell of one room they tell in order.
+// Sender sends webhooks. Its methods are safe for concurrent use and return at once, and
+// nothing is sent once it has stopped. What one room is told about is told in order.
 type Sender struct {
 	rooms   Rooms
 	post    *poster
