@@ -61,7 +61,7 @@ type (
 	// Lost says that a session's connection is gone; its place is kept for a grace.
 	Lost struct{ Session string }
 
-	// Leave ends a session for good.
+	// Leave ends a session for good, and with it the membership of who is connected by it.
 	Leave struct {
 		Session string `json:"session,omitempty"` // default: the actor's
 	}

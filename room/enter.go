@@ -149,6 +149,10 @@ func (c Leave) apply(r *Room, _ time.Time, by Actor) error {
 	if err != nil {
 		return err
 	}
+	if _, ok := r.taker(m, session); ok { // another client has the place, and keeps it
+		r.dropRejoin(m.ID)
+		return nil
+	}
 	r.remove(m, Left)
 	return nil
 }

@@ -70,7 +70,12 @@ func (m *model) entry(by room.Actor, c room.Command) (reasons, func()) {
 		if by != room.Control && session != by.Session {
 			return reasons{room.NotAllowed}, nil
 		}
-		return m.ofSession(session, func(p *person) (reasons, func()) { return nil, func() { m.leave(p) } })
+		return m.ofSession(session, func(p *person) (reasons, func()) {
+			if p.session != session {
+				return nil, func() { p.next = nil }
+			}
+			return nil, func() { m.leave(p) }
+		})
 	}
 	return nil, nil
 }
