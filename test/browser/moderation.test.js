@@ -58,6 +58,7 @@ test("when all are muted nobody unmutes itself", async () => {
   await bob.see("#mute:disabled");
   await ann.hearsSilence();
   await ann.see("#mics [data-self]:not([data-mod-muted])");
+  await ann.read("#mute-all", "Lift all mutes");
   await ann.click("#mute-all");
   await bob.see("#mute:not(:disabled)");
   await ann.hearsVoice();
@@ -98,8 +99,24 @@ test("who is muted in the chat cannot write", async () => {
   await ann.read("#messages li", "Thank you");
 });
 
+test("the menu is worked by keyboard", async () => {
+  const { page } = ann;
+  const focus = () => page.evaluate(() => document.activeElement?.textContent);
+  await page.focus(`#listeners ${of(eve)} .more`);
+  await page.keyboard.press("Enter");
+  await ann.see("#menu [role=menuitem]:focus");
+  assert.equal(await focus(), "Give a microphone");
+  await page.keyboard.press("ArrowUp");
+  assert.equal(await focus(), "Ban…");
+  await page.keyboard.press("ArrowDown");
+  assert.equal(await focus(), "Give a microphone");
+  await page.keyboard.press("Escape");
+  await ann.seeGone("#menu");
+  assert.ok(await page.$(`#listeners ${of(eve)} .more:focus`), "the focus is back where it was");
+});
+
 test("a co-host moderates, but not the host", async () => {
-  assert.equal(await bob.page.$(".more:not([hidden]):is([aria-label^='Eve'])"), null, "before, nothing is offered");
+  assert.equal(await bob.page.$(`#listeners ${of(eve)} .more:not([hidden])`), null, "before, nothing is offered");
   await ann.choose(`#listeners ${of(bob)}`, "Make co-host");
   await bob.read("#notice", "You are a co-host now");
   await bob.configure({ announcement: "Bob is here, too" });

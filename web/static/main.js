@@ -96,7 +96,7 @@ async function copy(url) {
     await navigator.clipboard.writeText(url);
     view.tell("The link is copied.", true);
   } catch {
-    view.tell(`Copy this link: ${url}`, true); // no clipboard here, or no leave to use it
+    view.showLink(url); // no clipboard here, or no leave to use it
   }
 }
 

@@ -166,6 +166,11 @@ export class View {
     this.#noticeTimer = setTimeout(() => (this.#notice.hidden = true), noticeTime);
   }
 
+  /** @param {string} url  which the user copies by hand */
+  showLink(url) {
+    this.#questions.ask({ title: "Copy this link", yes: "Done", field: { label: "The link", value: url, name: "url", max: url.length } });
+  }
+
   /** @param {string} phase */
   #enter(phase) {
     this.#body.dataset.phase = phase;
