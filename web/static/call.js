@@ -1,6 +1,7 @@
 // A call: in the room from join to leave, across as many media connections as it takes.
 
 import { Chat } from "./chat.js";
+import { Copy } from "./copy.js";
 import { Levels } from "./levels.js";
 import { Microphone } from "./mic.js";
 import { newsOf } from "./news.js";
@@ -28,10 +29,6 @@ import { Replica, isLive, memberOf, micOf } from "./state.js";
 const patienceOnMic = 2000;
 const patienceInAudience = 6000;
 
-// How long the newest change may be known to the media pod alone until the page says so, in ms: the
-// operator takes over what happened every few seconds.
-const patienceForCopy = 15_000;
-
 const farewell = 1000; // ms that the pod's own bye has, which says more than the gateway
 
 const firstAttempts = 3; // at a media connection, before somebody who never had one is told
@@ -51,8 +48,7 @@ export class Call {
   grant = null;
   replica = new Replica();
   levels = new Levels();
-  /** Whether what happened last in the room would be lost with its pod. */
-  unsaved = false;
+  copy = new Copy();
 
   #api;
   #identity;
@@ -65,7 +61,6 @@ export class Call {
   #wasIn = false;
   #tending = false; // to the microphone
   #stale = false; // the state changed meanwhile
-  #savedAt = 0; // when everything was last known to be kept, in ms
 
   /**
    * @param {Api} api
@@ -287,7 +282,7 @@ export class Call {
       case "welcome":
         this.self = message.member;
         this.replica.begin();
-        this.#savedAt = 0;
+        this.copy = new Copy();
         break;
       case "snapshot":
         this.replica.snapshot(message.state, message.omitted);
@@ -298,7 +293,7 @@ export class Call {
         break;
       case "heartbeat":
         if (!this.replica.isAt(message.seq)) this.#connection?.resync();
-        this.#watchCopy(message);
+        this.copy.hear(message.seq, message.durable, performance.now());
         return;
       case "slots":
         this.#watcher.slots(message.slots);
@@ -314,20 +309,6 @@ export class Call {
   #tellNews(events) {
     const news = newsOf(this.replica.state, this.self, events);
     if (news) this.#watcher.news(news);
-  }
-
-  /**
-   * Looks how much of the room would outlive its media pod.
-   *
-   * @param {{seq: number, durable?: number}} heartbeat  numbers of events
-   */
-  #watchCopy({ seq, durable = seq }) {
-    const now = performance.now();
-    if (durable >= seq || this.#savedAt === 0) this.#savedAt = now;
-    const unsaved = now - this.#savedAt > patienceForCopy;
-    if (unsaved === this.unsaved) return;
-    this.unsaved = unsaved;
-    this.#watcher.changed();
   }
 
   #live() {

@@ -4,7 +4,7 @@ import { duration } from "./clock.js";
 import { byId, child, renderList, setData, setText } from "./dom.js";
 import { Menu } from "./menu.js";
 import { avatarOf, nameOf, roleOf } from "./names.js";
-import { answersTo, offerToAll, offersOfSeat, offersTo } from "./powers.js";
+import { answersTo, mayActOn, offerToAll, offersOfSeat, offersTo } from "./powers.js";
 import { seatName, seatsOf } from "./seats.js";
 import { handsOf, memberOf, moderates } from "./state.js";
 
@@ -166,18 +166,16 @@ export class People {
     setText(avatar, letter);
     avatar.dataset.colour = colour;
     const more = /** @type {HTMLButtonElement} */ (child(element, ".more"));
-    const subject = () => this.#subject(member.id);
-    more.hidden = subject() === null;
+    more.hidden = !self && !mayActOn(this.#viewer.me, member); // there is something to offer then
     more.setAttribute("aria-label", self ? "You…" : `${name}…`);
-    this.#menu.attach(more, subject);
+    this.#menu.attach(more, () => this.#subject(member.id));
   }
 
   /** @param {number} id */
   #subject(id) {
     const member = this.#state ? memberOf(this.#state, id) : undefined;
     if (!this.#state || !member) return null;
-    const offers = offersTo(this.#state, this.#viewer, member);
-    return offers.length > 0 ? { title: nameOf(member), offers } : null;
+    return { title: nameOf(member), offers: offersTo(this.#state, this.#viewer, member) };
   }
 
   /**

@@ -114,7 +114,6 @@ export class View {
     this.#body.dataset.connection = call.status;
     if (phase !== "call") return this.#renderLobby(call);
     setText(byId("connection", HTMLElement), connections[call.status]);
-    byId("unsaved", HTMLElement).hidden = !call.unsaved;
     this.#messages.render(call);
     const { state } = call.replica;
     if (!state) return;
@@ -146,6 +145,7 @@ export class View {
    * @param {Call} call
    */
   renderTime(call) {
+    byId("unsaved", HTMLElement).hidden = !call.copy.late;
     this.#people.renderTime(call);
     this.#tools.renderTime(call);
   }

@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import { refusalOf } from "../static/api.js";
 import { merge } from "../static/chat.js";
+import { Copy } from "../static/copy.js";
 import { Levels } from "../static/levels.js";
 import { parseLink } from "../static/link.js";
 import { Refusal, backoff, isPassing, sentence } from "../static/refusal.js";
@@ -134,4 +135,20 @@ test("a speaker is lit while packets come and for a moment after", () => {
   poll(1040, 1000, 0.5);
   assert.equal(levels.of(5, 1001), 0, "what browsers remember of old packets is none");
   assert.equal(levels.of(6, 600), 0);
+});
+
+test("the copy of a busy room is always a little behind, which is not late", () => {
+  const copy = new Copy();
+  for (let second = 0; second < 60; second++) {
+    copy.hear(100 + second, 100 + second - (second % 5), second * 1000);
+    assert.equal(copy.late, false, `at ${second} s`);
+  }
+  copy.hear(170, 160, 60_000); // 160 is what it was waited for at most
+  copy.hear(180, 160, 61_000);
+  copy.hear(190, 160, 75_000);
+  assert.equal(copy.late, false);
+  copy.hear(190, 160, 76_001);
+  assert.equal(copy.late, true);
+  copy.hear(190, 190, 76_200);
+  assert.equal(copy.late, false);
 });
