@@ -28,8 +28,8 @@ type deed struct {
 
 // deeds are what callers do. Much of it goes through the gateway.
 var deeds = []deed{
-	{16, (*caller).join}, {4, (*caller).resume}, {5, (*caller).replay}, {4, (*caller).connect}, {1, (*caller).confirm},
-	{6, (*caller).fail}, {3, (*caller).leave}, {9, (*caller).speakByHTTP}, {6, (*caller).moderateByHTTP},
+	{16, (*caller).join}, {4, (*caller).resume}, {5, (*caller).replay}, {5, (*caller).connect}, {1, (*caller).confirm},
+	{5, (*caller).fail}, {2, (*caller).leave}, {9, (*caller).speakByHTTP}, {6, (*caller).moderateByHTTP},
 
 	{10, (*caller).reserve}, {9, (*caller).speakByPod}, {7, (*caller).moderateByPod},
 

@@ -43,7 +43,7 @@ func main() {
 	flag.IntVar(&o.callers, "callers", 64, "that call at once")
 	flag.IntVar(&o.rooms, "rooms", 8, "that they share")
 	flag.IntVar(&o.subjects, "subjects", 8, "of each room, which its callers share")
-	flag.Int64Var(&o.faultEvery, "fault-every", 1500, "operations")
+	flag.Int64Var(&o.faultEvery, "fault-every", 1000, "operations")
 	flag.StringVar(&o.root, "root", ".", "the repository")
 	flag.StringVar(&o.media, "media", "", "a media binary to run in place of the one that is built")
 	flag.StringVar(&o.out, "out", filepath.Join(os.TempDir(), "voiceroom-torture"), "where the histories of violations go")

@@ -165,19 +165,14 @@ func fail(o *Operation, i int, v view, r rejoins) []outcome {
 }
 
 func leave(o *Operation, i int, v view, r rejoins) []outcome {
-	p, j := v.places[i], r[i]
-	gone, none := v, r
-	gone.remove(i)
-	none[i] = rejoin{known: true}
 	switch {
-	case p.id == 0:
-		return granted(v, r)
-	case p.session == o.Session:
-		return granted(gone, none)
-	case !p.visible() || j.known && j.session != o.Session:
-		return granted(v, r)
+	case v.places[i].id != 0 && v.places[i].session == o.Session:
+		v.remove(i)
+		r[i] = rejoin{known: true}
+	case r[i].session == o.Session: // whoever has the place keeps it
+		r[i] = rejoin{known: true}
 	}
-	return append(granted(gone, none), granted(v, r)...) // if the new session still is
+	return granted(v, r)
 }
 
 // commander says why a session may not command, or nothing.
