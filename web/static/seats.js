@@ -14,7 +14,7 @@ import { memberOf } from "./state.js";
  * @property {Member} [member]   its holder
  */
 
-const mostFree = 8; // that are shown: the rest of a large room's are as good
+const mostFree = 5; // that are shown: the rest of a large room's are as good
 
 /**
  * @param {RoomState} state

@@ -145,7 +145,7 @@ export class View {
    * @param {Call} call
    */
   renderTime(call) {
-    byId("unsaved", HTMLElement).hidden = !call.copy.late;
+    byId("unsaved", HTMLElement).hidden = !(call.copy.late && moderates(call.me()));
     this.#people.renderTime(call);
     this.#tools.renderTime(call);
   }
