@@ -194,7 +194,7 @@ func (k *keeper) renew(r mediaapi.LeaseRequest) error {
 	}
 	k.durability.reach(min(r.Seq, k.room.View().Seq))
 	until := k.now().Add(mediaapi.Lease)
-	if err := k.do(room.Control, room.Renew{Until: until}); err != nil {
+	if err := k.do(room.Control, room.Renew{Until: until, Durable: min(r.Seq, k.room.View().Seq)}); err != nil {
 		return err
 	}
 	k.lease = until

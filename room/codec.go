@@ -3,7 +3,8 @@ package room
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
+	"errors"
+	"io"
 	"maps"
 	"reflect"
 	"slices"
@@ -75,8 +76,8 @@ func decode[C Command](body []byte) (Command, error) {
 	if err := d.Decode(&c); err != nil {
 		return nil, err
 	}
-	if d.More() {
-		return nil, fmt.Errorf("more than one value")
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("more than one value")
 	}
 	return c, nil
 }

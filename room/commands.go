@@ -210,9 +210,12 @@ type (
 	// Renew lets strangers in until the time given; without it the room freezes.
 	Renew struct {
 		Until time.Time `json:"until"`
+		// Durable is the event up to which a replica outlives the pod. Places that fell free
+		// after it are not given to strangers yet: who left might have a place in the next epoch.
+		Durable uint64 `json:"durable,omitempty"`
 	}
-	// ReleaseHeld gives places held for members of the epoch before to strangers:
-	// the old pod is proven dead.
+	// ReleaseHeld lets strangers in, and gives them the places held for members of the
+	// epoch before that do not come back: the old pod is proven dead.
 	ReleaseHeld struct{}
 	// RevokeKeys ends every session that something signed by one of these keys let in.
 	// Members that entered keep their places for a grace, for who can prove to be them.

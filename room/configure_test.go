@@ -74,6 +74,7 @@ func TestLoweredCaps(t *testing.T) {
 	b.refused(MicUnavailable, as(ann), TakeMic{Index: 0}) // one of one
 	b.do(as("cyd"), TakeMic{Index: 0})                    // it may move to where one may be
 	b.do(as("cyd"), Leave{})
+	b.durable()
 	b.do(Control, Reserve{Subject: "dan", Session: "d"})
 	b.do(as(ann), TakeMic{Index: 0})
 }

@@ -91,6 +91,7 @@ func (r *Room) followModerators(old, next Spec) {
 }
 
 func (c Renew) apply(r *Room, _ time.Time, _ Actor) error {
+	maps.DeleteFunc(r.freed, func(_ string, left uint64) bool { return left <= c.Durable })
 	if c.Until.After(r.lease) {
 		r.lease = c.Until
 	}

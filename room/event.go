@@ -31,7 +31,10 @@ type Event struct {
 	Record   *Record    `json:"record,omitempty"`
 	Invite   *InviteUse `json:"invite,omitempty"`
 	Room     *Summary   `json:"room,omitempty"`
-	Reason   Code       `json:"reason,omitempty"` // why somebody left, or lost a microphone or its place in the queue
+	// More says that the next event is of the same command: only a state after the last of
+	// them is one that the room was in.
+	More   bool `json:"more,omitempty"`
+	Reason Code `json:"reason,omitempty"` // why somebody left, or lost a microphone or its place in the queue
 }
 
 // Summary is the part of a State that EventRoom replaces.

@@ -28,7 +28,37 @@ func TestSeedHoldsPlaces(t *testing.T) {
 	}
 	next.now = t0.Add(AwayTTL)
 	next.do(Control, Tick{})
-	next.do(Control, Reserve{Subject: "cyd", Session: "c"}) // ann never came back
+	next.refused(Frozen, Control, Reserve{Subject: "cyd", Session: "c"}) // ann never came back, but only this pod knows
+	next.durable()
+	next.do(Control, Reserve{Subject: "cyd", Session: "c"})
+}
+
+// The pod before may live and have members, whether or not anything is known of them.
+func TestLaterEpochsWaitForTheEndOfTheOneBefore(t *testing.T) {
+	b := newBench(t)
+	next := &bench{T: t, Room: New(b.View().ID, 2, *b.View().Settings.Spec, nil, t0), now: t0}
+	next.do(Control, Renew{Until: t0.Add(time.Hour)})
+	next.refused(Frozen, Control, Reserve{Subject: ann, Session: "a"})
+	next.now = t0.Add(Outlived)
+	next.do(Control, Reserve{Subject: ann, Session: "a"})
+}
+
+// If the pod were lost before anybody else knew of the leaving, the place would still be
+// held in the next epoch.
+func TestPlaceOfWhoLeftIsGivenAwayOnceThatIsDurable(t *testing.T) {
+	b := newBench(t, func(s *Spec) { s.MaxMembers = 2 })
+	b.enter(ann)
+	b.enter("bob")
+	b.do(as("bob"), Leave{})
+	b.do(Control, Renew{Durable: b.View().Seq - 1})
+	b.refused(Frozen, Control, Reserve{Subject: "cyd", Session: "c"})
+	b.do(Control, Reserve{Subject: "bob", Session: "b2"}) // it may have its own
+	b.do(Control, Fail{Session: "b2"})
+	b.refused(Frozen, Control, Reserve{Subject: "cyd", Session: "c"})
+	b.durable()
+	b.do(Control, Reserve{Subject: "cyd", Session: "c"})
+	b.do(Control, Fail{Session: "c"}) // it never entered: nobody holds a place for it
+	b.do(Control, Reserve{Subject: "dan", Session: "d"})
 }
 
 // Who was thrown out stays out when the pod that knew is gone.
@@ -42,9 +72,9 @@ func TestSeedKeepsKicks(t *testing.T) {
 		spec.Generation = generation
 		next := &bench{T: t, Room: New(b.View().ID, 2, spec, b.State(), b.now), now: b.now}
 		next.do(Control, Renew{Until: b.now.Add(time.Hour)})
-		next.now = b.now.Add(OldLease)
+		next.do(Control, ReleaseHeld{})
 		next.refused(IsKicked, Control, Reserve{Subject: "bob", Session: "b2"})
-		next.do(Control, Reserve{Subject: "bob", Session: "b3", InvitedAt: next.now})
+		next.do(Control, Reserve{Subject: "bob", Session: "b3", InvitedAt: next.now.Add(time.Second)})
 		next.do(Control, Reserve{Subject: "bob", Session: "b4"}) // the invitation ended it
 		if s := next.State().Public(); s.Records != nil {
 			t.Fatalf("the public state shows %v", s.Records)
@@ -134,7 +164,7 @@ func TestSeedGivesUsesBack(t *testing.T) {
 	link := Invite{ID: "l", Uses: 1, Until: t0.Add(time.Hour)}
 	b.do(Control, by(link, "bob", "b", t0))
 	next := b.nextEpoch()
-	next.now = t0.Add(OldLease)
+	next.do(Control, ReleaseHeld{})
 	next.do(Control, by(link, "bob", "b2", t0))
 	next.refused(InviteUsed, Control, by(link, "cyd", "c", t0))
 }
@@ -147,7 +177,7 @@ func TestSeedNeverReusesNumbersAndGrants(t *testing.T) {
 	grant := b.mic("bob").Grant
 	b.do(as("bob"), Leave{})
 	next := b.nextEpoch()
-	next.now = t0.Add(OldLease)
+	next.do(Control, ReleaseHeld{})
 	if cyd := next.enter("cyd"); cyd.ID <= bob.ID || next.mic("cyd").Grant <= grant {
 		t.Fatalf("cyd is member %d with grant %d; bob was %d with %d", cyd.ID, next.mic("cyd").Grant, bob.ID, grant)
 	}

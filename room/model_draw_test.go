@@ -2,6 +2,7 @@ package room_test
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 	"slices"
 	"time"
@@ -245,7 +246,7 @@ func (d *draw) entry() []func() room.Command {
 			return room.SetSpec{Spec: d.spec(d.model.spec.Generation - 1 + int64(d.upTo(3, "newer")))}
 		},
 		func() room.Command {
-			return room.Renew{Until: d.model.now.Add(pick(*d, []time.Duration{time.Hour, 10 * time.Second, 0}, "lease"))}
+			return room.Renew{Until: d.model.now.Add(pick(*d, []time.Duration{time.Hour, 10 * time.Second, 0}, "lease")), Durable: pick(*d, []uint64{math.MaxUint64, 0}, "durable")}
 		},
 		func() room.Command { return room.ReleaseHeld{} },
 		func() room.Command {

@@ -126,6 +126,13 @@ func (m *model) admit(why *reasons, c room.Reserve) {
 		why.when(link.Uses > 0 && m.uses[link.ID].n >= link.Uses, room.InviteUsed)
 	}
 	why.when(len(m.members()) >= m.choice.MaxMembers, room.RoomFull)
+	counted := len(m.members())
+	for _, p := range m.people {
+		if p.counted && p.place == nil && p.subject != c.Subject {
+			counted++
+		}
+	}
+	why.when(counted >= m.choice.MaxMembers, room.Frozen)
 	coming := 0
 	for _, p := range m.members() {
 		if c.Guest && p.origin == c.Origin && !p.inside() {

@@ -47,6 +47,9 @@ func (m *model) operator(_ room.Actor, c room.Command) (reasons, func()) {
 			if c.Until.After(m.lease) {
 				m.lease = c.Until
 			}
+			for _, p := range m.people {
+				p.counted = p.counted && c.Durable == 0
+			}
 		}
 	case room.ReleaseHeld:
 		return nil, func() {

@@ -38,6 +38,7 @@ type person struct {
 	subject                          string
 	kicked                           time.Time // zero: not
 	banned, muted, chatMuted, pulled bool
+	counted                          bool   // it left, which is not durable yet
 	knownAs                          string // name and number at last, while something is remembered
 	known                            uint32
 	*place                           // nil: it is not in the room
@@ -222,6 +223,7 @@ func (m *model) leave(p *person) {
 			m.uses[p.link] = u
 		}
 	}
+	p.counted = p.counted || p.inside()
 	p.place = nil
 }
 
@@ -345,9 +347,12 @@ func (m *model) nextEpoch(now time.Time, spec room.Spec) {
 			m.leave(p)
 			continue
 		}
-		p.status, p.session, p.keys, p.next, p.until = room.Held, "", nil, nil, now.Add(room.StopAfter)
+		p.status, p.session, p.keys, p.next, p.until = room.Held, "", nil, nil, now.Add(room.Outlived)
 	}
-	m.lease, m.strangers = time.Time{}, now.Add(room.OldLease)
+	for _, p := range m.people {
+		p.counted = false
+	}
+	m.lease, m.strangers = time.Time{}, now.Add(room.Outlived)
 	if spec.Generation > m.spec.Generation {
 		m.follow(spec)
 	}

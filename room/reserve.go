@@ -83,6 +83,8 @@ func (c Reserve) admit(r *Room, now time.Time) error {
 	switch {
 	case len(s.Members) >= s.Settings.MaxMembers:
 		return refuse(RoomFull, "the room is full: %d of %d", len(s.Members), s.Settings.MaxMembers)
+	case len(s.Members)+r.stillCounted(c.Subject) >= s.Settings.MaxMembers:
+		return refuse(Frozen, "a place falls free in a moment; ask again")
 	case c.Guest && r.guestsFrom(c.Origin) >= GuestPlaces:
 		return refuse(TooMany, "too many guests from this address are about to join")
 	}
@@ -98,6 +100,18 @@ func (c Reserve) suits(access Access) error {
 		return refuse(InviteRequired, "this room needs an invitation")
 	}
 	return nil
+}
+
+// stillCounted is how many have left whose leaving would be undone if the pod were lost now,
+// and who have no place any more. newcomer may be one of them: it is not counted.
+func (r *Room) stillCounted(newcomer string) int {
+	n := 0
+	for subject := range r.freed {
+		if _, here := r.bySubject[subject]; !here && subject != newcomer {
+			n++
+		}
+	}
+	return n
 }
 
 // honour refuses a link that opens nothing any more.

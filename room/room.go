@@ -17,8 +17,10 @@ const (
 	HostGrace      = 60 * time.Second // the host may be away before another one takes its place
 	HandTTL        = 10 * time.Minute
 	AskTTL         = time.Minute
-	OldLease       = 10 * time.Second // how long the epoch before may still have admitted
-	StopAfter      = 15 * time.Minute // a pod without a lease has stopped itself by then
+	StopAfter      = 15 * time.Minute // a pod without a lease stops itself
+	// Outlived is when the pod of the epoch before has stopped itself, whatever it was told
+	// last: a renewal may have been two minutes on its way.
+	Outlived = StopAfter + 2*time.Minute
 )
 
 // Limits of what members and moderators write.
@@ -45,9 +47,10 @@ type Room struct {
 	bySubject map[string]uint32
 	rejoining map[uint32]rejoin // by member
 	origins   map[uint32]string // of guests
+	freed     map[string]uint64 // the event by which a subject left that had entered, until it is durable
 
 	lease     time.Time // strangers may come in until then
-	strangers time.Time // and not before: the epoch before may still admit
+	strangers time.Time // and not before: the pod of the epoch before may live
 
 	deadlines deadlines // all that stand, and some that do not any more
 
@@ -74,6 +77,7 @@ func New(id ID, epoch uint64, spec Spec, seed *State, now time.Time) *Room {
 		bySubject: map[string]uint32{},
 		rejoining: map[uint32]rejoin{},
 		origins:   map[uint32]string{},
+		freed:     map[string]uint64{},
 		now:       now,
 	}
 	if seed == nil || seed.Settings.Spec == nil {
@@ -88,8 +92,12 @@ func New(id ID, epoch uint64, spec Spec, seed *State, now time.Time) *Room {
 		r.noteEmpty()
 		r.expectState()
 	}
+	if epoch > 1 {
+		r.strangers = now.Add(Outlived)
+	}
 	// What was done so far is part of the snapshot that this epoch begins with.
 	r.state.Seq, r.events = 0, nil
+	clear(r.freed)
 	return r
 }
 
@@ -118,7 +126,7 @@ func (r *Room) seed(old *State, now time.Time) {
 		rec.Banned = rec.Banned || s.Record(rec.Subject).Banned
 		s.Records = replace(s.Records, rec.Subject, rec, false, recordBySubject)
 	}
-	deadline := now.Add(StopAfter)
+	deadline := now.Add(Outlived)
 	for _, m := range old.Members {
 		s.LastMember = max(s.LastMember, m.ID)
 		if rec := s.Record(m.Subject); !m.visible() || rec.Banned || rec.Kicked != nil {
@@ -138,7 +146,6 @@ func (r *Room) seed(old *State, now time.Time) {
 			s.Mics = append(s.Mics, m)
 		}
 	}
-	r.strangers = now.Add(OldLease)
 }
 
 // Do lets time pass until now and then applies one command. It returns the events that
@@ -153,6 +160,9 @@ func (r *Room) Do(now time.Time, by Actor, c Command) ([]Event, error) {
 	}
 	r.noteHost(now)
 	r.noteEmpty()
+	for i := range len(r.events) - 1 {
+		r.events[i].More = true
+	}
 	return r.events, err
 }
 
@@ -269,6 +279,9 @@ func (r *Room) remove(m Member, why Code) {
 	delete(r.bySession, m.Session)
 	r.dropRejoin(m.ID)
 	r.emit(Event{Type: EventLeft, Member: &m, Reason: why})
+	if m.visible() {
+		r.freed[m.Subject] = r.state.Seq
+	}
 	r.unuse(m)
 	r.unopen(m)
 }

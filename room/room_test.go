@@ -64,6 +64,12 @@ func (b *bench) enter(subject string) Member {
 	return m
 }
 
+// durable says that what happened so far outlives the pod.
+func (b *bench) durable() {
+	b.Helper()
+	b.do(Control, Renew{Durable: b.View().Seq})
+}
+
 func (b *bench) onMic(subject string) bool {
 	m, ok := b.View().Subject(subject)
 	_, on := b.View().Mic(m.ID)
@@ -100,6 +106,20 @@ func TestFlow(t *testing.T) {
 	b.do(as("bob"), LeaveMic{})
 	b.do(as("cyd"), TakeMic{Index: -1})
 	b.refused(MicUnavailable, as("bob"), TakeMic{Index: -1})
+}
+
+// What a command does is told in steps, none of which the room was ever in.
+func TestEventsOfACommandBelongTogether(t *testing.T) {
+	b := newBench(t)
+	for _, c := range []Command{Reserve{Subject: ann, Session: ann}, Open{Session: ann}, Associate{Session: ann}} {
+		b.do(Control, c)
+	}
+	events := b.do(Control, Enter{Session: ann})
+	for i, e := range events {
+		if last := i == len(events)-1; e.More == last || len(events) < 3 {
+			t.Fatalf("event %d of %d: more %t", i, len(events), e.More)
+		}
+	}
 }
 
 func TestOwnerFailsBeforeActivation(t *testing.T) {
@@ -196,7 +216,7 @@ func TestLeaseFreezesStrangersOnly(t *testing.T) {
 	b.now = t0.Add(2 * time.Hour)
 	b.refused(Frozen, Control, Reserve{Subject: "cyd", Session: "c"})
 	b.do(Control, Reserve{Subject: "bob", Session: "b2"})
-	b.do(Control, Renew{Until: b.now.Add(OldLease)})
+	b.do(Control, Renew{Until: b.now.Add(time.Hour)})
 	b.do(Control, Reserve{Subject: "cyd", Session: "c"})
 }
 

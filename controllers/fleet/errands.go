@@ -17,6 +17,9 @@ const (
 	confirmAfter = time.Second
 	// repairAfter gathers the departures of a room into one comparison of its lists.
 	repairAfter = 5 * time.Second
+	// repairAgain is when the lists are compared once more: a chat back end may have removed
+	// a member, or not, long after its caller gave up.
+	repairAgain = time.Minute
 	// runners bound the errands that run at once: each calls chat and a pod.
 	runners = 4
 	// errandTimeout bounds one errand.
@@ -49,6 +52,7 @@ type Clerk interface {
 type errand struct {
 	room    types.UID
 	session string
+	again   bool // see repairAgain
 }
 
 func newErrands(clk clock.WithTicker) workqueue.TypedRateLimitingInterface[errand] {
@@ -63,15 +67,16 @@ func (f *Fleet) errandsOf(uid types.UID, state *room.State, frame mediaapi.Frame
 	case frame.Snapshot != nil:
 		for _, m := range state.Members {
 			if m.Status == room.Associated {
-				f.errands.AddAfter(errand{uid, m.Session}, confirmAfter)
+				f.errands.AddAfter(errand{room: uid, session: m.Session}, confirmAfter)
 			}
 		}
 		f.errands.AddAfter(errand{room: uid}, repairAfter) // who left unseen?
 	case e == nil || e.Member == nil:
 	case e.Type == room.EventLeft:
 		f.errands.AddAfter(errand{room: uid}, repairAfter)
+		f.errands.AddAfter(errand{room: uid, again: true}, repairAgain)
 	case e.Member.Status == room.Associated:
-		f.errands.AddAfter(errand{uid, e.Member.Session}, confirmAfter)
+		f.errands.AddAfter(errand{room: uid, session: e.Member.Session}, confirmAfter)
 	}
 }
 
@@ -95,10 +100,14 @@ func (f *Fleet) run(ctx context.Context) {
 func (f *Fleet) do(ctx context.Context, e errand) bool {
 	f.mu.Lock()
 	n := f.followers[e.room]
+	gone := n == nil || n.resting // the snapshot of the next watch brings again what is undone
 	f.mu.Unlock()
-	r, due := n.due(e)
-	if !due {
+	if gone {
 		return true
+	}
+	r, verdict := n.due(e)
+	if verdict != errandDue {
+		return verdict == errandMoot
 	}
 	ctx, cancel := context.WithTimeout(ctx, errandTimeout)
 	defer cancel()
@@ -114,21 +123,26 @@ func (f *Fleet) do(ctx context.Context, e errand) bool {
 	return err == nil
 }
 
-// due says whether the errand is still to be run, and where. What a lost pod leaves
-// undone comes again with the snapshot when it is found.
-func (n *follower) due(e errand) (Room, bool) {
-	if n == nil {
-		return Room{}, false
-	}
+// verdict on an errand.
+type verdict int
+
+const (
+	errandMoot  verdict = iota // there is nothing to do any more
+	errandEarly                // its pod does not answer: it waits until that does, or another has the room
+	errandDue
+)
+
+// due says whether the errand is to be run, and where.
+func (n *follower) due(e errand) (Room, verdict) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.state == nil || !n.live {
-		return Room{}, false
+		return Room{}, errandEarly
 	}
 	if e.session != "" {
 		if m, ok := n.state.Session(e.session); !ok || m.Status != room.Associated {
-			return Room{}, false
+			return Room{}, errandMoot
 		}
 	}
-	return Room{ID: n.state.ID, Epoch: n.claim.Epoch, Pod: n.pod}, true
+	return Room{ID: n.state.ID, Epoch: n.claim.Epoch, Pod: n.pod}, errandDue
 }

@@ -127,8 +127,9 @@ func TestFailedErrandsAreRunAgain(t *testing.T) {
 		t.Error("a confirmation that failed counts as done")
 	}
 	n.lose(mediaapi.ErrUnreachable)
-	if e := (errand{room: "uid", session: "b"}); !f.do(t.Context(), e) {
-		t.Error("an errand at a lost pod goes on: it comes again with the next snapshot")
+	asked := len(clerk.asked)
+	if e := (errand{room: "uid", session: "b"}); f.do(t.Context(), e) || len(clerk.asked) > asked {
+		t.Error("an errand at a lost pod is not kept until the pod answers: a watch that goes on brings no snapshot")
 	}
 }
 
@@ -169,6 +170,29 @@ func TestReplicaFollowsItsEvents(t *testing.T) {
 	}
 	if err := n.take(event(10, room.EventMember, member(2, room.Entered))); !errors.Is(err, errGap) || n.seen() != 0 {
 		t.Errorf("an event after a gap: %v, want the watch to start anew; it goes on after %d", err, n.seen())
+	}
+}
+
+// TestReplicaTakesWholeCommands: a seed that shows a command half done would be a room that
+// never was, such as one whose owner has entered and which nobody activated.
+func TestReplicaTakesWholeCommands(t *testing.T) {
+	f, n, _ := followed(t, &notes{})
+	first := event(5, room.EventMember, member(1, room.Entered))
+	first.Event.More = true
+	take(t, n, mediaapi.Frame{Snapshot: &room.State{Epoch: 1, Seq: 4}}, first)
+	if s := f.Replica("uid").State; s.Seq != 4 || len(s.Members) != 0 || n.held() != 4 || n.seen() != 5 {
+		t.Errorf("half a command is in %+v; %d is acknowledged, the watch goes on after %d", s, n.held(), n.seen())
+	}
+	take(t, n, event(6, room.EventMember, member(2, room.Entered)))
+	if s := f.Replica("uid").State; s.Seq != 6 || len(s.Members) != 2 || n.held() != 6 {
+		t.Errorf("after the command: %+v", s)
+	}
+	take(t, n, mediaapi.Frame{Event: &room.Event{Epoch: 1, Seq: 7, Type: room.EventLeft, Member: first.Event.Member, More: true}})
+	if err := n.take(event(9, room.EventLeft, member(2, room.Entered))); !errors.Is(err, errGap) {
+		t.Errorf("a gap within a command: %v", err)
+	}
+	if s := f.Replica("uid").State; s.Seq != 6 || len(s.Members) != 2 {
+		t.Errorf("a gap within a command left %+v", s)
 	}
 }
 

@@ -30,7 +30,8 @@ type follower struct {
 	mu      sync.Mutex
 	watched uint64 // the last event that the watch brought; 0: none yet
 	state   *room.State
-	shared  *room.State // a copy of state that was given out; nil when state has changed
+	partial []room.Event // what has come of a command that state is to have as a whole
+	shared  *room.State  // a copy of state that was given out; nil when state has changed
 	live    bool
 	refused bool      // the last call found nobody listening
 	lostAt  time.Time // since when it is not live
@@ -107,12 +108,12 @@ func (n *follower) apply(f mediaapi.Frame) (news bool, err error) {
 	switch e := f.Event; {
 	case f.Snapshot != nil:
 		news = n.replace(f.Snapshot) || news
-		n.watched = f.Snapshot.Seq
+		n.watched, n.partial = f.Snapshot.Seq, nil
 		n.fleet.listener.Snapshot(f.Snapshot)
 	case e != nil:
 		news = news || e.Room != nil
 		if !n.follows(*e) {
-			n.watched = 0 // a snapshot mends it
+			n.watched, n.partial = 0, nil // a snapshot mends it
 			return false, errGap
 		}
 		n.watched = e.Seq
@@ -132,8 +133,23 @@ func (n *follower) follows(e room.Event) bool {
 	case e.Epoch == n.state.Epoch && e.Seq <= n.state.Seq:
 		return true
 	}
-	n.shared = nil
-	return n.state.Apply(e)
+	last := n.state.Seq
+	if i := len(n.partial) - 1; i >= 0 {
+		last = max(last, n.partial[i].Seq)
+	}
+	if e.Epoch != n.state.Epoch || e.Seq != last+1 {
+		return false
+	}
+	n.partial = append(n.partial, e)
+	if e.More {
+		return true
+	}
+	// The next pod may be seeded at any moment: with what the room once was, nothing in between.
+	for _, e := range n.partial {
+		n.state.Apply(e) // not if it is known by now
+	}
+	n.partial, n.shared = nil, nil
+	return true
 }
 
 // replace takes a state of the whole room, unless the replica is ahead of it, and says

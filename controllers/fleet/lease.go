@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/room"
 )
 
 const (
@@ -18,11 +19,11 @@ const (
 )
 
 // momentous says whether a frame brings what a fail-over must not undo: whom moderators
-// dealt with, who may come in, that the room opened or ended. The pod hears at once
-// that it is held here, and tells who waits for that.
+// dealt with, who may come in, that the room opened or ended, whose place fell free. The pod
+// hears at once that it is held here: it tells who waits for that, and gives the place away.
 func momentous(f mediaapi.Frame) bool {
 	e := f.Event
-	return f.Snapshot != nil || e != nil && (e.Record != nil || e.Settings != nil || e.Room != nil)
+	return f.Snapshot != nil || e != nil && (e.Record != nil || e.Settings != nil || e.Room != nil || e.Type == room.EventLeft)
 }
 
 // acknowledge makes renew run soon. It never blocks.
