@@ -229,15 +229,25 @@ func (c *checker) alone(v *view, next view, i int, r *rejoin, left room.Code) bo
 		return true
 	case same:
 		return v.passes(i, is.status)
-	case is.id == 0 && (left == room.Expired && was.status != room.Entered || left == room.Failed && !was.visible()):
+	case is.id == 0 && was.ends(left):
 		v.remove(i)
-	case was.id == is.id && was.visible() && is.status == room.Entered && (!r.known || c.vague.has(i) || r.opened && r.session == is.session):
+	case was.id == is.id && was.visible() && is.status == room.Entered && (c.vague.has(i) || r.mayTakeOver(is.session)):
 		v.places[i].session, v.places[i].status = is.session, is.status
 	default:
 		return false
 	}
 	*r = rejoin{known: true}
 	return true
+}
+
+// ends says whether a place can be gone for a reason without anybody asking.
+func (p place) ends(why room.Code) bool {
+	return why == room.Expired && p.status != room.Entered || why == room.Failed && !p.visible()
+}
+
+// mayTakeOver says whether a session can take a place over now, as its connection stands.
+func (r *rejoin) mayTakeOver(session string) bool {
+	return !r.known || r.opened && r.session == session
 }
 
 // passes moves a place to the status that it can get to without anybody asking.
