@@ -194,6 +194,7 @@ func newWorld(t *testing.T, maxMembers int) *world {
 		desk: admission.New(token.NewMinter(func() *token.Ring { return ring }, time.Now, rand.Reader)),
 		room: admission.Room{ID: id, Epoch: epoch, Pod: p, Chat: provider, MaxMembers: maxMembers}}
 	w.do(room.Renew{Until: time.Now().Add(time.Hour)})
+	w.do(room.ReleaseHeld{}) // there was no pod before it
 	return w
 }
 
