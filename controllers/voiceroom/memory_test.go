@@ -78,8 +78,10 @@ func TestSeededRoomRefuses(t *testing.T) {
 		"a link from after a reset": {link(4), "key:k:new", ""},
 	} {
 		r := room.New(idOf(vr), 2, specOf(vr), seedFromStatus(vr), epochZero)
-		if _, err := r.Do(now, room.Control, room.Renew{Until: now.Add(time.Hour)}); err != nil {
-			t.Fatal(err)
+		for _, c := range []room.Command{room.Renew{Until: now.Add(time.Hour)}, room.ReleaseHeld{}} {
+			if _, err := r.Do(now, room.Control, c); err != nil {
+				t.Fatal(err)
+			}
 		}
 		tt.reserve.Subject, tt.reserve.Session = tt.subject, name
 		_, err := r.Do(now, room.Control, tt.reserve)
