@@ -166,13 +166,13 @@ func shortage(pool *v1alpha1.MediaPool, pods []corev1.Pod) (reason, message stri
 
 // handOver makes the pod of a claim hold the room: steps (b) and (c).
 func (r *Reconciler) handOver(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *corev1.Pod) (ctrl.Result, error) {
-	bound, err := r.bind(ctx, vr, pod)
+	ours, err := r.bind(ctx, vr, pod)
 	switch {
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
 		return after(conflictRetry), nil // it changed under us: look again
 	case err != nil:
 		return ctrl.Result{}, fmt.Errorf("binding media pod %s: %w", pod.Name, err)
-	case !bound:
+	case !ours:
 		return r.choose(ctx, vr) // another room has it
 	}
 	state, err := r.put(ctx, vr, pod, r.seed(vr))
@@ -199,17 +199,21 @@ func (r *Reconciler) bind(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *core
 	if owner := pod.Labels[v1alpha1.LabelRoomUID]; owner != "" && owner != string(vr.UID) {
 		return false, nil
 	}
-	e := strconv.FormatInt(epoch(vr), 10)
-	if fleet.Assigned(pod) && pod.Annotations[v1alpha1.AnnotationEpoch] == e {
+	if bound(vr, pod) {
 		return true, nil
 	}
 	stored := pod.DeepCopy()
 	metav1.SetMetaDataLabel(&pod.ObjectMeta, v1alpha1.LabelRoomNamespace, vr.Namespace)
 	metav1.SetMetaDataLabel(&pod.ObjectMeta, v1alpha1.LabelRoomName, vr.Name)
 	metav1.SetMetaDataLabel(&pod.ObjectMeta, v1alpha1.LabelRoomUID, string(vr.UID))
-	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, v1alpha1.AnnotationEpoch, e)
+	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, v1alpha1.AnnotationEpoch, strconv.FormatInt(epoch(vr), 10))
 	pod.OwnerReferences = nil
 	return true, r.Client.Patch(ctx, pod, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
+}
+
+// bound says whether the room's claim is seen on its pod.
+func bound(vr *v1alpha1.VoiceRoom, pod *corev1.Pod) bool {
+	return pod.Labels[v1alpha1.LabelRoomUID] == string(vr.UID) && pod.Annotations[v1alpha1.AnnotationEpoch] == strconv.FormatInt(epoch(vr), 10)
 }
 
 // put hands the room, or its newer spec, to the pod.
@@ -256,12 +260,19 @@ func (r *Reconciler) keep(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *core
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if slices.ContainsFunc(pods, func(p corev1.Pod) bool { return p.UID != pod.UID && !fleet.Ended(&p) }) {
-		return ctrl.Result{}, nil // one of them may still forward calls
+	if !alone(vr, pod, pods) {
+		return ctrl.Result{}, nil // another may still forward calls; the pods' events wake us
 	}
 	if err := r.Fleet.ReleaseHeld(ctx, vr.UID); err != nil {
 		ctrl.LoggerFrom(ctx).Info("held places not released yet", "reason", err.Error())
 		return after(putRetry), nil
 	}
 	return ctrl.Result{}, nil
+}
+
+// alone says whether pod, which was read before pods, is the only one that can hold the room.
+// The cache shows a room's pods in the order in which they were bound: until it shows the
+// newest bind, a pod that was bound before it may be missing among pods.
+func alone(vr *v1alpha1.VoiceRoom, pod *corev1.Pod, pods []corev1.Pod) bool {
+	return bound(vr, pod) && !slices.ContainsFunc(pods, func(p corev1.Pod) bool { return p.UID != pod.UID && !fleet.Ended(&p) })
 }

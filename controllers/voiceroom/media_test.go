@@ -1,0 +1,41 @@
+package voiceroom
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"voiceroom.dev/voiceroom/api/v1alpha1"
+)
+
+// TestAlone: places that are held since a fail-over are given away only if no pod is left
+// that may talk to who has them, and not while the cache may be behind our own writes.
+func TestAlone(t *testing.T) {
+	vr := testRoom(func(vr *v1alpha1.VoiceRoom) {
+		vr.UID = "room"
+		vr.Status.Media = &v1alpha1.RoomMediaStatus{Pod: "new", PodUID: "new", Epoch: 2}
+	})
+	bind := func(uid types.UID, room, epoch string, phase corev1.PodPhase) corev1.Pod {
+		return corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: uid, Labels: map[string]string{v1alpha1.LabelRoomUID: room},
+			Annotations: map[string]string{v1alpha1.AnnotationEpoch: epoch}}, Status: corev1.PodStatus{Phase: phase}}
+	}
+	here := bind("new", "room", "2", corev1.PodRunning)
+	for what, tt := range map[string]struct {
+		pod  corev1.Pod
+		pods []corev1.Pod
+		want bool
+	}{
+		"no other pod":                        {here, []corev1.Pod{here}, true},
+		"the old one lives":                   {here, []corev1.Pod{bind("old", "room", "1", corev1.PodRunning), here}, false},
+		"the old one has ended":               {here, []corev1.Pod{bind("old", "room", "1", corev1.PodFailed), here}, true},
+		"the bind is not seen yet":            {corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "new"}}, nil, false},
+		"only that of another epoch is seen":  {bind("new", "room", "1", corev1.PodRunning), nil, false},
+		"it is seen to belong to another one": {bind("new", "other", "2", corev1.PodRunning), nil, false},
+	} {
+		if got := alone(vr, &tt.pod, tt.pods); got != tt.want {
+			t.Errorf("%s: alone %t, want %t", what, got, tt.want)
+		}
+	}
+}
