@@ -17,6 +17,7 @@ const (
 	silence          = 3 * mediaapi.Heartbeat
 	confirmAfter     = time.Second
 	repairAfter      = 5 * time.Second
+	repairAgain      = time.Minute
 	errandRetry      = 2 * time.Second
 )
 
@@ -26,13 +27,14 @@ var (
 )
 
 // follower keeps the operator's replica of the room in one epoch. Keep it like
-// controllers/fleet/follower.go and lease.go.
+// controllers/fleet/follower.go, lease.go and errands.go.
 type follower struct {
 	*operator
 	epoch uint64
 	pod   string
 
-	state    *room.State // nil: none yet
+	state    *room.State  // nil: none yet
+	partial  []room.Event // what has come of a command that state is to have as a whole
 	watched  uint64
 	live     bool
 	refused  bool
@@ -131,26 +133,35 @@ func (n *follower) take(f mediaapi.Frame) error {
 	switch e := f.Event; {
 	case f.Snapshot != nil:
 		n.replace(f.Snapshot.Clone())
-		n.watched = f.Snapshot.Seq
+		n.watched, n.partial = f.Snapshot.Seq, nil
 	case e != nil:
+		news = news || e.Room != nil
 		if !n.follows(*e) {
-			n.watched = 0
+			n.watched, n.partial = 0, nil
 			return errGap
 		}
 		n.watched = e.Seq
-		news = news || e.Record != nil || e.Settings != nil || e.Room != nil
 	}
 	n.live, n.refused = true, false
 	n.check.followed(n)
 	n.errandsOf(f)
-	if f.Snapshot != nil || f.Event != nil && news {
+	if momentous(f) {
 		n.urgent = true
 		n.hurry()
 	}
-	if news {
+	switch {
+	case news:
 		n.wake()
+	case f.Snapshot != nil || f.Event != nil:
+		n.wakeAfter(summaryEvery)
 	}
 	return nil
+}
+
+// momentous says whether a pod should hear at once that a frame is held.
+func momentous(f mediaapi.Frame) bool {
+	e := f.Event
+	return f.Snapshot != nil || e != nil && (e.Record != nil || e.Settings != nil || e.Room != nil || e.Type == room.EventLeft)
 }
 
 func (n *follower) follows(e room.Event) bool {
@@ -160,7 +171,22 @@ func (n *follower) follows(e room.Event) bool {
 	case e.Epoch == n.state.Epoch && e.Seq <= n.state.Seq:
 		return true
 	}
-	return n.state.Apply(e)
+	last := n.state.Seq
+	if i := len(n.partial) - 1; i >= 0 {
+		last = max(last, n.partial[i].Seq)
+	}
+	if e.Epoch != n.state.Epoch || e.Seq != last+1 {
+		return false
+	}
+	n.partial = append(n.partial, e)
+	if e.More && n.mutation != halves {
+		return true
+	}
+	for _, e := range n.partial {
+		n.state.Apply(e) // not if it is known by now
+	}
+	n.partial = nil
+	return true
 }
 
 func (n *follower) replace(s *room.State) {
@@ -209,14 +235,15 @@ func (n *follower) errandsOf(f mediaapi.Frame) {
 	case f.Snapshot != nil:
 		for _, m := range n.state.Members {
 			if m.Status == room.Associated {
-				n.errand(m.Session, confirmAfter)
+				n.errand(errand{session: m.Session}, confirmAfter)
 			}
 		}
-		n.errand("", repairAfter)
+		n.errand(errand{}, repairAfter)
 	case e == nil || e.Member == nil:
 	case e.Type == room.EventLeft:
-		n.errand("", repairAfter)
+		n.errand(errand{}, repairAfter)
+		n.errand(errand{again: true}, repairAgain)
 	case e.Member.Status == room.Associated:
-		n.errand(e.Member.Session, confirmAfter)
+		n.errand(errand{session: e.Member.Session}, confirmAfter)
 	}
 }

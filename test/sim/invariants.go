@@ -31,7 +31,7 @@ const (
 	Once   Invariant = "A room token opens one session, once."
 	Voided Invariant = "A room token from before a kick opens nothing after it: in that epoch and, once the kick was durable, in later ones."
 	Mercy  Invariant = "A kick ends by an invitation that is younger, by an unban or by an edit of the spec, and in no other way."
-	Copies Invariant = "What the operator holds as of an event is what the room was at that event."
+	Copies Invariant = "What the operator holds as of an event is what the room was at that event, and that was the last of its command."
 	Valid  Invariant = "A group becomes valid only when its room was activated, and stays so."
 	Lists  Invariant = "When faults have ended, the group soon has those as members who are in the room."
 	Lively Invariant = "When faults have ended, whoever keeps asking and is not kept out soon gets in, as long as there is a place."

@@ -11,8 +11,8 @@ import (
 type log struct {
 	history *roomtest.History
 	last    *room.State
-	states  map[uint64]*room.State
-	taken   map[uint32]time.Time // when a place was, by member
+	states  map[uint64]*room.State // by the last event of a command
+	taken   map[uint32]time.Time   // when a place was, by member
 	caps    []limit
 	renewed time.Time // its lease
 	ended   time.Time // once its pod has
@@ -57,12 +57,14 @@ func (l *log) inherit(s *room.State, before *log) {
 	}
 }
 
-// add keeps what the room was after each of the events.
+// add keeps what the room was after each command of the events.
 func (l *log) add(now time.Time, before, after *room.State, events []room.Event) {
 	for _, e := range events {
 		before = before.Clone()
 		before.Apply(e) // if that fails the history says so
-		l.states[e.Seq] = before
+		if !e.More {
+			l.states[e.Seq] = before
+		}
 		if m := e.Member; m != nil && l.taken[m.ID].IsZero() {
 			l.taken[m.ID] = now
 		}

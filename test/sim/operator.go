@@ -19,6 +19,7 @@ const (
 	leadEvery     = 2 * time.Second
 	putTimeout    = 500 * time.Millisecond
 	summaryEvery  = time.Second
+	conflictRetry = 20 * time.Millisecond
 	resync        = 5 * time.Second
 	restart       = 3 * time.Second
 )
@@ -34,15 +35,24 @@ type operator struct {
 	follower *follower // nil: none yet
 	dirty    bool
 	waker    func()
+	wakes    time.Time // the next time that was asked for; zero: none
 	leads    time.Time // until then
 	wrote    time.Time // a summary
-	errands  []string  // sessions; empty: the lists
+	errands  []errand
+	later    map[errand]time.Time // when they will be among the errands
 	doErrand func()
+}
+
+// errand is something to look at: a session, or with none the room's lists.
+type errand struct {
+	session string
+	again   bool // see repairAgain
 }
 
 func (o *operator) start() {
 	o.host.start()
-	o.follower, o.errands, o.leads, o.wrote = nil, nil, time.Time{}, time.Time{}
+	o.follower, o.errands, o.later = nil, nil, map[errand]time.Time{}
+	o.leads, o.wrote, o.wakes = time.Time{}, time.Time{}, time.Time{}
 	o.waker, o.doErrand = func() {}, func() {}
 	o.cache = o.cluster.follow(o.host, o.wake)
 	o.desk = o.newDesk()
@@ -94,6 +104,23 @@ func (o *operator) reconcileAlways(p *process) {
 func (o *operator) wake() {
 	o.dirty = true
 	o.waker()
+}
+
+// wakeAfter is wake after a while, unless it is to look sooner anyway.
+func (o *operator) wakeAfter(d time.Duration) {
+	due := o.now.Add(d)
+	if !o.wakes.IsZero() && !due.Before(o.wakes) {
+		return
+	}
+	o.wakes = due
+	o.after(d, func() {
+		o.host.do(func() {
+			if o.wakes.Equal(due) {
+				o.wakes = time.Time{}
+				o.wake()
+			}
+		})
+	})
 }
 
 func (o *operator) reconcile(p *process) {
@@ -223,19 +250,25 @@ func (o *operator) keep(p *process, vr *voiceRoom) {
 func (o *operator) writeStatus(p *process, stored, vr voiceRoom) {
 	was, is := stored.status, vr.status
 	claim := was.pod != is.pod || was.epoch != is.epoch || was.ready != is.ready || was.started != is.started
-	if !claim && (sameRecords(was.records, is.records) && was.host == is.host || o.now.Sub(o.wrote) < summaryEvery) {
-		return
-	}
 	if !claim {
+		if sameRecords(was.records, is.records) && was.host == is.host {
+			return
+		}
+		if wait := summaryEvery - o.now.Sub(o.wrote); wait > 0 {
+			o.wakeAfter(wait)
+			return
+		}
 		o.wrote = o.now
 	}
 	if _, err := o.cluster.patchStatus(p, stored.version, is); errors.Is(err, errConflict) || err == nil {
-		p.after(20*time.Millisecond, o.wake)
+		o.wakeAfter(conflictRetry)
 	}
 }
 
 func sameRecords(a, b []room.Record) bool {
-	return slices.EqualFunc(a, b, func(a, b room.Record) bool { return a.Subject == b.Subject && a.Banned == b.Banned })
+	return slices.EqualFunc(a, b, func(a, b room.Record) bool {
+		return a.Subject == b.Subject && a.Banned == b.Banned && (a.Banned || a.Kicked.Equal(*b.Kicked))
+	})
 }
 
 // summarize copies what a status keeps of a room.
@@ -274,12 +307,22 @@ func (o *operator) sweep(p *process) {
 	}
 }
 
-// errand queues something to be done, once.
-func (o *operator) errand(session string, d time.Duration) {
+// errand queues something to be done after a while, or when it is to be done anyway, if that
+// is sooner: as a workqueue does.
+func (o *operator) errand(e errand, d time.Duration) {
+	due := o.now.Add(d)
+	if at, ok := o.later[e]; ok && !due.Before(at) {
+		return
+	}
+	o.later[e] = due
 	o.after(d, func() {
 		o.host.do(func() {
-			if !slices.Contains(o.errands, session) {
-				o.errands = append(o.errands, session)
+			if !o.later[e].Equal(due) {
+				return
+			}
+			delete(o.later, e)
+			if !slices.Contains(o.errands, e) {
+				o.errands = append(o.errands, e)
 				o.doErrand()
 			}
 		})
@@ -292,29 +335,31 @@ func (o *operator) runErrands(p *process) {
 			o.doErrand = p.waker()
 			p.wait()
 		}
-		session := o.errands[0]
+		e := o.errands[0]
 		o.errands = o.errands[1:]
-		if !o.runErrand(p, session) {
-			o.errand(session, errandRetry)
+		if !o.runErrand(p, e) {
+			o.errand(e, errandRetry)
 		}
 	}
 }
 
 // runErrand says whether the errand needs no further try.
-func (o *operator) runErrand(p *process, session string) bool {
+func (o *operator) runErrand(p *process, e errand) bool {
 	n := o.follower
-	if n == nil || n.state == nil || !n.live {
-		o.note(o.host.name, "drops the errand %.6q", session)
-		return true
+	switch {
+	case n == nil || n.stopped:
+		return true // the snapshot of the next watch brings it again
+	case n.state == nil || !n.live:
+		return false
 	}
 	r := o.admission(p, o.cache.room)
 	r.Epoch, r.Pod = n.epoch, o.dial(p, n.pod)
-	if session == "" {
+	if e.session == "" {
 		return o.desk.Repair(context.Background(), r, nil) == nil
 	}
-	if m, ok := n.state.Session(session); !ok || m.Status != room.Associated {
+	if m, ok := n.state.Session(e.session); !ok || m.Status != room.Associated {
 		return true
 	}
-	_, err := o.desk.Confirm(context.Background(), r, session)
+	_, err := o.desk.Confirm(context.Background(), r, e.session)
 	return err == nil || errors.Is(err, &admission.Error{Code: room.UnknownSession})
 }

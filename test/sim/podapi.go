@@ -46,6 +46,12 @@ func (p *pod) open(r mediaapi.PutRequest) {
 	p.check.opened(p, r)
 	p.push(p.snapshot())
 	p.plan()
+	switch {
+	case p.mutation == outwaited:
+		p.after(mediaapi.Lease, func() { p.host.do(func() { _ = p.do(room.Control, room.ReleaseHeld{}) }) })
+	case p.mutation == seedless && r.Seed == nil:
+		_ = p.do(room.Control, room.ReleaseHeld{})
+	}
 }
 
 func seedOf(s *room.State) string {
@@ -85,8 +91,11 @@ func (p *pod) reserve(r mediaapi.ReserveRequest) (*mediaapi.Reservation, error) 
 	if err := p.at(r.Epoch); err != nil {
 		return nil, err
 	}
-	if p.mutation == ownLease {
+	switch p.mutation {
+	case ownLease:
 		_ = p.do(room.Control, room.Renew{Until: p.clock().Add(mediaapi.Lease)})
+	case freely:
+		_ = p.do(room.Control, room.Renew{Durable: p.room.View().Seq})
 	}
 	if err := p.do(room.Control, r.Reserve); err != nil {
 		return nil, err
@@ -176,7 +185,7 @@ func (p *pod) renew(r mediaapi.LeaseRequest, from string) error {
 		return true
 	})
 	until := p.clock().Add(mediaapi.Lease)
-	if err := p.do(room.Control, room.Renew{Until: until}); err != nil {
+	if err := p.do(room.Control, room.Renew{Until: until, Durable: min(r.Seq, p.room.View().Seq)}); err != nil {
 		return err
 	}
 	p.lease = until

@@ -72,6 +72,7 @@ func TestMutations(t *testing.T) {
 	const most = 500
 	for m, want := range map[mutation][]Invariant{
 		ownLease: {Leased}, cachedThaw: {Fresh}, noPlaces: {Kept}, noMemory: {Away}, hasty: {Seats}, boastful: {Away},
+		halves: {Copies}, freely: {Seats}, outwaited: {Seats}, seedless: {Seats},
 		blindClaims: {Owned, Fresh}, // an older claim written over a newer one ends that
 	} {
 		t.Run(string(m), func(t *testing.T) {

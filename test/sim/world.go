@@ -50,6 +50,10 @@ const (
 	hasty       mutation = "the operator says that earlier pods are dead without looking"
 	boastful    mutation = "the operator acknowledges more than it holds"
 	blindClaims mutation = "the operator claims over the claim of another"
+	halves      mutation = "the operator takes half a command into its replica"
+	freely      mutation = "a pod gives a place away before it is durable that it fell free"
+	outwaited   mutation = "a pod takes the ones before it for dead once their leases must have ended"
+	seedless    mutation = "a pod without a seed does not wait for the end of the ones before it"
 )
 
 // seed is the seed of the next epoch under a mutation.
