@@ -75,8 +75,8 @@ type Request struct {
 	InvitedAt time.Time
 	// Invite is the link that invited it; nil: something made for this subject did.
 	Invite *room.Invite
-	// Key is the ID of the key that signed what proved the subject; empty: another proof.
-	Key string
+	// Keys are the IDs of the keys that signed what lets it in; none: another proof.
+	Keys []string
 	// Guest and Origin bound what one address can reserve.
 	Guest  bool
 	Origin string
@@ -151,12 +151,12 @@ func (d *Desk) Join(ctx context.Context, r Room, req Request) (Grant, error) {
 	}
 	taken, err := r.Pod.Reserve(ctx, mediaapi.ReserveRequest{Epoch: r.Epoch, Reserve: room.Reserve{
 		Subject: req.Subject, Session: session, Name: req.Name, Role: req.Role,
-		InvitedAt: req.InvitedAt, Invite: req.Invite, Resumes: req.Resumes, Guest: req.Guest, Origin: req.Origin, Key: req.Key,
+		InvitedAt: req.InvitedAt, Invite: req.Invite, Resumes: req.Resumes, Guest: req.Guest, Origin: req.Origin, Keys: req.Keys,
 	}})
 	if err != nil {
 		return Grant{}, FromPod("reserving a place", err)
 	}
-	return d.grant(r, session, req.Subject, *taken)
+	return d.grant(r, session, req, *taken)
 }
 
 // Count asks chat whether the group is below its cap (step 7). A full group is
@@ -218,14 +218,14 @@ func (d *Desk) session() (string, error) {
 }
 
 // grant mints the token, which expires no later than the place that it opens.
-func (d *Desk) grant(r Room, session, subject string, taken mediaapi.Reservation) (Grant, error) {
+func (d *Desk) grant(r Room, session string, req Request, taken mediaapi.Reservation) (Grant, error) {
 	expires := d.now().Add(token.RoomTTL)
 	if !taken.ExpiresAt.IsZero() && taken.ExpiresAt.Before(expires) {
 		expires = taken.ExpiresAt
 	}
 	m := taken.Member
-	signed, err := d.minter.Room(token.Room{RoomUID: r.ID.UID, Epoch: r.Epoch, Subject: subject, Session: session, Member: m.ID,
-		Group: r.ID.GroupID, Role: string(m.Role), Name: m.Name, ExpiresAt: expires})
+	signed, err := d.minter.Room(token.Room{RoomUID: r.ID.UID, Epoch: r.Epoch, Subject: req.Subject, Session: session, Member: m.ID,
+		Group: r.ID.GroupID, Role: string(m.Role), Name: m.Name, Keys: req.Keys, ExpiresAt: expires})
 	if err != nil {
 		return Grant{}, &Error{Code: mediaapi.Internal, Detail: "no token can be signed now", Retryable: true, cause: err}
 	}

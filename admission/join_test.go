@@ -117,14 +117,14 @@ func TestJoinPassesOnHowSomebodyCame(t *testing.T) {
 	w.enter(owner)
 	w.do(room.SetSpec{Spec: room.Spec{Generation: 2, Owner: owner, MaxMembers: 5, MaxMics: 2, Access: room.InviteOnly, MicPolicy: room.Auto, Duplicates: room.Refuse}})
 	join := func(subject, resumes string) (admission.Grant, error) {
-		return w.desk.Join(t.Context(), w.room, admission.Request{Subject: subject, Resumes: resumes, Key: "k1",
+		return w.desk.Join(t.Context(), w.room, admission.Request{Subject: subject, Resumes: resumes, Keys: []string{"k1", "k2"},
 			InvitedAt: time.Now(), Invite: &room.Invite{ID: "link", Uses: 1, Until: time.Now().Add(time.Hour)}})
 	}
 	grant, err := join("key:shop:bob", "")
 	if err != nil {
 		t.Fatalf("by a link: %v", err)
 	}
-	if info, err := w.pod.Subject(t.Context(), epoch, "key:shop:bob"); err != nil || !slices.Equal(info.Member.Keys, []string{"k1"}) {
+	if info, err := w.pod.Subject(t.Context(), epoch, "key:shop:bob"); err != nil || !slices.Equal(info.Member.Keys, []string{"k1", "k2"}) {
 		t.Errorf("the room knows of keys %v, %v", info.Member.Keys, err)
 	}
 	w.do(room.Open{Session: grant.Session})

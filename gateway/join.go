@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -130,13 +129,13 @@ func (g *Gateway) request(r *http.Request, who caller, vr *v1alpha1.VoiceRoom, a
 		if who.session.RoomUID != string(vr.UID) {
 			return req, tokenRefusal(token.ErrAudience)
 		}
-		req.Resumes, req.ResumesMember, req.Key = who.session.Session, who.session.Member, who.session.Key
+		req.Resumes, req.ResumesMember, req.Keys = who.session.Session, who.session.Member, who.session.Proofs()
 		req.Role = lower(req.Role, room.Role(who.session.Role))
 	case who.ticket != nil:
 		if err := forThisRoom(who, vr); err != nil {
 			return req, err
 		}
-		req.Key = who.ticket.Key
+		req.Keys = []string{who.ticket.Key}
 		if who.ticket.Purpose != token.PurposeGuest { // it was made for this subject and this room
 			req.InvitedAt, req.Role = who.ticket.IssuedAt, lower(req.Role, room.Role(who.ticket.Role))
 		}
@@ -164,7 +163,9 @@ func (g *Gateway) invited(req *admission.Request, invite string, vr *v1alpha1.Vo
 		return nil
 	}
 	req.InvitedAt, req.Role = t.IssuedAt, lower(req.Role, room.Role(t.Role))
-	req.Key = cmp.Or(req.Key, t.Key) // of an identity that is not ours, the link is what a stolen key can have let in
+	if !slices.Contains(req.Keys, t.Key) {
+		req.Keys = append(slices.Clone(req.Keys), t.Key)
+	}
 	req.Invite = &room.Invite{ID: t.ID, Uses: t.Uses, Until: t.ExpiresAt, Named: t.For != ""}
 	return nil
 }

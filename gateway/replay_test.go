@@ -215,3 +215,41 @@ func TestOldTokenResumesNoNewMembership(t *testing.T) {
 	}
 	w.join(now.Grant.Token, "")
 }
+
+// What a stolen key was exchanged for is worth no more than the key: neither by a ticket nor
+// by a link does it become a room token of another key that outlives it.
+func TestReplayOfWhatAStolenKeyWasExchangedFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 8, MaxMics: 3, Access: v1alpha1.AccessInviteOnly}, nil)
+	w.operate()
+	stolen, sound := w.keys.tokens.Keys[0], newRing().Keys[0]
+	trust := func(keys ...token.Key) {
+		w.keys.tokens = &token.Ring{Keys: keys}
+		w.writeKeysOf(mediaapi.TokensFile, w.keys.tokens)
+		if err := w.pod.PushKeys(t.Context(), mediaapi.Keys{Tokens: w.keys.tokens.Public()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trust(stolen, sound) // the sound one signs
+	ann := w.enter(w.hostTicket(), "Ann")
+	thief := token.NewMinter(func() *token.Ring { return &token.Ring{Keys: []token.Key{stolen}} }, time.Now, rand.Reader)
+	forge := func(ticket token.Ticket) string {
+		ticket.Room, ticket.RoomUID, ticket.ExpiresAt = w.vr.Namespace+"/"+w.vr.Name, string(w.vr.UID), time.Now().Add(time.Hour)
+		forged, err := thief.Ticket(ticket)
+		must(err)
+		return forged
+	}
+	const bob = "key:shop:bob"
+	byTicket := w.enter(forge(token.Ticket{Purpose: token.PurposeJoin, Subject: bob}), "Bob")
+	guest, cyd := w.guest("Cyd")
+	byLink := w.invite(guest, "Cyd", forge(token.Ticket{Purpose: token.PurposeInvite}))
+	wallets := []*wallet{
+		{subject: bob, bearers: map[string]string{"token": byTicket.Grant.Token, "token of a resumption": w.join(byTicket.Grant.Token, "").Token}},
+		{subject: cyd, bearers: map[string]string{"token": byLink.Grant.Token, "token of a resumption": w.join(byLink.Grant.Token, "").Token}},
+	}
+	trust(sound)
+	w.wantNobody("on this pod", wallets)
+	w.claim(2, w.state())
+	w.wantNobody("on the next pod", wallets)
+	w.join(ann.Grant.Token, "")
+}

@@ -21,7 +21,7 @@ func TestRevokedKey(t *testing.T) {
 	p.command(bob.session, room.TakeMic{Index: 3})
 	reserve := func(session, key string) error {
 		_, err := p.gateway.Reserve(t.Context(), mediaapi.ReserveRequest{Epoch: 1,
-			Reserve: room.Reserve{Subject: "key:shop:cy", Session: session, Key: key}})
+			Reserve: room.Reserve{Subject: "key:shop:cy", Session: session, Keys: []string{key}}})
 		return err
 	}
 	key := stolen.ring.Keys[0].ID

@@ -167,8 +167,8 @@ func (k *keeper) reserve(r mediaapi.ReserveRequest) (*mediaapi.Reservation, erro
 	if err := k.at(r.Epoch); err != nil {
 		return nil, err
 	}
-	if r.Key != "" {
-		if err := k.trust(r.Key); err != nil {
+	for _, key := range r.Keys {
+		if err := k.trust(key); err != nil {
 			return nil, err
 		}
 	}

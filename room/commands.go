@@ -36,8 +36,9 @@ type (
 		// Guest and Origin bound what one address can reserve.
 		Guest  bool   `json:"guest,omitempty"`
 		Origin string `json:"origin,omitempty"`
-		// Key is the ID of the key that signed what proved the subject. Empty: another proof.
-		Key string `json:"key,omitempty"`
+		// Keys are the IDs of the keys that signed what lets it in: what proved the subject, and
+		// the link. None: another proof.
+		Keys []string `json:"keys,omitempty"`
 	}
 
 	// Open spends the session's token, which Key signed: the client's offer was taken.

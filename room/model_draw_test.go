@@ -184,7 +184,7 @@ func sessionName(n int) string { return fmt.Sprint("session-", n) }
 
 func (d *draw) reserve(subject string) room.Reserve {
 	p := d.model.person(subject)
-	c := room.Reserve{Subject: p.subject, Session: d.newSession(), Name: pick(*d, names[:3], "name"), Role: pick(*d, roles, "role"), Key: pick(*d, keyIDs, "key")}
+	c := room.Reserve{Subject: p.subject, Session: d.newSession(), Name: pick(*d, names[:3], "name"), Role: pick(*d, roles, "role"), Keys: keys(pick(*d, keyIDs, "key"))}
 	if d.rarely(3, "guest") {
 		c.Guest, c.Origin = true, pick(*d, []string{"192.0.2.1", "192.0.2.2"}, "origin")
 	}

@@ -103,7 +103,7 @@ func (m *model) reserve(c room.Reserve) (reasons, func()) {
 	return why, func() {
 		p.kicked = time.Time{}
 		m.last++
-		p.place = &place{number: m.last, name: c.Name, session: c.Session, status: room.Reserved, until: m.now.Add(ttl(c)), keys: keys(c.Key), role: m.entryRole(p, c.Role)}
+		p.place = &place{number: m.last, name: c.Name, session: c.Session, status: room.Reserved, until: m.now.Add(ttl(c)), keys: keys(c.Keys...), role: m.entryRole(p, c.Role)}
 		if c.Guest {
 			p.origin = c.Origin
 		}
@@ -179,10 +179,10 @@ func (m *model) entryRole(p *person, asked room.Role) room.Role {
 func (m *model) reserveAgain(p *person, c room.Reserve) {
 	until := m.now.Add(ttl(c))
 	if p.inside() {
-		p.next = &rejoin{session: c.Session, until: until, name: c.Name, keys: keys(c.Key)}
+		p.next = &rejoin{session: c.Session, until: until, name: c.Name, keys: keys(c.Keys...)}
 		return
 	}
-	p.session, p.status, p.until, p.keys = c.Session, room.Reserved, until, keys(c.Key)
+	p.session, p.status, p.until, p.keys = c.Session, room.Reserved, until, keys(c.Keys...)
 	if c.Name != "" {
 		p.name = c.Name
 	}

@@ -162,17 +162,10 @@ func (c Reserve) ttl() time.Duration {
 	return ReservationTTL
 }
 
-func (c Reserve) keys() []string {
-	if c.Key == "" {
-		return nil
-	}
-	return []string{c.Key}
-}
-
 func (r *Room) reserveNew(c Reserve, now time.Time) {
 	deadline := now.Add(c.ttl())
 	m := Member{ID: r.state.LastMember + 1, Subject: c.Subject, Session: c.Session, Name: c.Name, Role: r.roleOf(c.Subject, c.Role),
-		Status: Reserved, Deadline: &deadline, ChatMuted: r.state.Record(c.Subject).ChatMuted, Keys: c.keys()}
+		Status: Reserved, Deadline: &deadline, ChatMuted: r.state.Record(c.Subject).ChatMuted, Keys: c.Keys}
 	r.bySubject[m.Subject], r.bySession[m.Session] = m.ID, m.ID
 	if c.Guest {
 		r.origins[m.ID] = c.Origin
@@ -196,11 +189,11 @@ func (r *Room) reserveAgain(m Member, c Reserve, now time.Time) error {
 	r.bySession[c.Session] = m.ID
 	deadline := now.Add(c.ttl())
 	if m.visible() {
-		r.keepRejoin(m, rejoin{session: c.Session, deadline: deadline, name: c.Name, keys: c.keys()})
+		r.keepRejoin(m, rejoin{session: c.Session, deadline: deadline, name: c.Name, keys: c.Keys})
 		return nil
 	}
 	delete(r.bySession, m.Session)
-	m.Session, m.Status, m.Deadline, m.Keys = c.Session, Reserved, &deadline, c.keys()
+	m.Session, m.Status, m.Deadline, m.Keys = c.Session, Reserved, &deadline, c.Keys
 	if c.Name != "" {
 		m.Name = c.Name
 	}

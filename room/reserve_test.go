@@ -155,7 +155,7 @@ func TestRevokeKeys(t *testing.T) {
 	b := newBench(t, func(s *Spec) { s.MaxMembers = 9 })
 	b.enter(ann)
 	enter := func(subject, session, proof, token string) {
-		b.do(Control, Reserve{Subject: subject, Session: session, Key: proof})
+		b.do(Control, Reserve{Subject: subject, Session: session, Keys: []string{proof}})
 		b.do(Control, Open{Session: session, Key: token})
 		b.do(Control, Associate{Session: session})
 		b.do(Control, Enter{Session: session})
@@ -163,8 +163,8 @@ func TestRevokeKeys(t *testing.T) {
 	enter("bob", "b", "good", "stolen") // each of the two lets it in
 	enter("cyd", "c", "stolen", "good")
 	enter("dan", "d", "good", "good")
-	b.do(Control, Reserve{Subject: "eve", Session: "e", Key: "stolen"})
-	b.do(Control, Reserve{Subject: "dan", Session: "d2", Key: "stolen"})
+	b.do(Control, Reserve{Subject: "eve", Session: "e", Keys: []string{"good", "stolen"}})
+	b.do(Control, Reserve{Subject: "dan", Session: "d2", Keys: []string{"stolen"}})
 	b.do(Control, RevokeKeys{Keys: []string{"stolen"}})
 	for session, lives := range map[string]bool{ann: true, "b": false, "c": false, "d": true, "d2": false, "e": false} {
 		if got := b.Knows(session); got != lives {

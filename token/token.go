@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -86,16 +87,27 @@ type Ticket struct {
 
 // Room opens one session in one epoch of one room.
 type Room struct {
-	RoomUID   string
-	Epoch     uint64
-	Subject   string
-	Session   string // also the jti: one use
-	Member    uint32 // whose session it is: it resumes no other membership of the subject
-	Group     string
-	Role      string
-	Name      string
+	RoomUID string
+	Epoch   uint64
+	Subject string
+	Session string // also the jti: one use
+	Member  uint32 // whose session it is: it resumes no other membership of the subject
+	Group   string
+	Role    string
+	Name    string
+	// Keys are the IDs of the keys that signed what it was granted for. It is worth nothing
+	// without them: a stolen key is not outlived by what it was exchanged for.
+	Keys      []string
 	ExpiresAt time.Time
 	Key       string // ID of the key that signed it, set by Verifier
+}
+
+// Proofs are the IDs of all keys that vouch for a verified token's subject.
+func (r Room) Proofs() []string {
+	if slices.Contains(r.Keys, r.Key) {
+		return r.Keys
+	}
+	return append(slices.Clone(r.Keys), r.Key)
 }
 
 // Caller names of control callers.
@@ -118,14 +130,15 @@ type claims struct {
 	For     string  `json:"for,omitempty"`
 	// Millis is IssuedAt in milliseconds since 1970: an invitation that was made right
 	// after a kick or a reset is newer than it.
-	Millis  int64  `json:"ims,omitempty"`
-	Room    string `json:"room,omitempty"`
-	RoomUID string `json:"ruid,omitempty"`
-	Group   string `json:"grp,omitempty"`
-	Role    string `json:"role,omitempty"`
-	Name    string `json:"name,omitempty"`
-	Epoch   uint64 `json:"epoch,omitempty"`
-	Member  uint32 `json:"mem,omitempty"`
+	Millis  int64    `json:"ims,omitempty"`
+	Room    string   `json:"room,omitempty"`
+	RoomUID string   `json:"ruid,omitempty"`
+	Group   string   `json:"grp,omitempty"`
+	Role    string   `json:"role,omitempty"`
+	Name    string   `json:"name,omitempty"`
+	Epoch   uint64   `json:"epoch,omitempty"`
+	Member  uint32   `json:"mem,omitempty"`
+	Keys    []string `json:"keys,omitempty"`
 
 	key string // of the header: what verified it
 }
@@ -163,7 +176,7 @@ func (m *Minter) Room(r Room) (string, error) {
 	if r.ExpiresAt.IsZero() {
 		r.ExpiresAt = m.now().Add(RoomTTL)
 	}
-	c := claims{RoomUID: r.RoomUID, Group: r.Group, Role: r.Role, Name: r.Name, Epoch: r.Epoch, Member: r.Member}
+	c := claims{RoomUID: r.RoomUID, Group: r.Group, Role: r.Role, Name: r.Name, Epoch: r.Epoch, Member: r.Member, Keys: r.Keys}
 	c.ID, c.Subject, c.Audience = r.Session, r.Subject, jwt.ClaimStrings{roomAudience(r.RoomUID, r.Epoch)}
 	return m.sign(typRoom, c, r.ExpiresAt)
 }
@@ -238,8 +251,14 @@ func (v *Verifier) room(s, roomUID string, epoch uint64, expired bool) (Room, er
 	if err != nil {
 		return Room{}, err
 	}
+	keys, now := v.keys(), v.now()
+	for _, id := range c.Keys {
+		if _, known := keys.find(id, now); !known {
+			return Room{}, ErrUnknownKey
+		}
+	}
 	return Room{RoomUID: c.RoomUID, Epoch: c.Epoch, Subject: c.Subject, Session: c.ID, Member: c.Member, Group: c.Group, Role: c.Role,
-		Name: c.Name, ExpiresAt: c.ExpiresAt.Time, Key: c.key}, nil
+		Name: c.Name, Keys: c.Keys, ExpiresAt: c.ExpiresAt.Time, Key: c.key}, nil
 }
 
 // Caller verifies that s lets its bearer call the pod.

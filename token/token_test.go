@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,36 @@ func TestRoundTrip(t *testing.T) {
 	want2.ExpiresAt = time.Time{}
 	if diff := cmp.Diff(want2, peeked); err != nil || diff != "" {
 		t.Errorf("Peek: %v (-want +got):\n%s", err, diff)
+	}
+}
+
+// A room token is worth nothing without every key that vouches for it.
+func TestRoomTokenEndsWithItsProofs(t *testing.T) {
+	h := newHouse(t)
+	mint := func(keys ...string) token.Room {
+		t.Helper()
+		r := aRoom
+		r.Keys = keys
+		signed, err := h.Minter.Room(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, verify := range map[string]func(string, string, uint64) (token.Room, error){"fresh": h.Verifier.Room, "late": h.RoomExpired} {
+			got, err := verify(signed, "r-1", 3)
+			if known := !slices.Contains(keys, "gone"); known != (err == nil) || !known && !errors.Is(err, token.ErrUnknownKey) {
+				t.Errorf("%s, vouched for by %q: %v", name, keys, err)
+			}
+			r = got
+		}
+		return r
+	}
+	own := h.ring.Keys[0].ID
+	mint("gone")
+	mint(own, "gone")
+	for _, keys := range [][]string{nil, {own}} {
+		if got := mint(keys...).Proofs(); !slices.Equal(got, []string{own}) {
+			t.Errorf("the proofs of a token vouched for by %q are %q", keys, got)
+		}
 	}
 }
 
