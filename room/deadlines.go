@@ -37,6 +37,23 @@ func (r *Room) expect(at, was *time.Time, d deadline) {
 	}
 }
 
+// spareDeadlines is how many may have fallen before it is worth to look for them.
+const spareDeadlines = 1024
+
+// trimDeadlines drops those that do not stand any more once they are most of all that there
+// are: what is raised and lowered again and again leaves one behind each time.
+func (r *Room) trimDeadlines() {
+	s := &r.state
+	if len(r.deadlines) <= spareDeadlines+8*(len(s.Members)+len(s.Mics)+len(s.Invites)) {
+		return
+	}
+	r.deadlines = nil
+	r.expectState()
+	for member, j := range r.rejoining {
+		r.expect(&j.deadline, nil, deadline{member: member})
+	}
+}
+
 // expectMember adds the deadlines of a member that it did not have before.
 func (r *Room) expectMember(m *Member, was Member) {
 	of := deadline{member: m.ID}

@@ -89,6 +89,7 @@ func (c Enter) apply(r *Room, now time.Time, _ Actor) error {
 	first := r.state.ActivatedAt == nil
 	m.Status, m.Deadline, m.Entered = Entered, nil, &now
 	r.setMember(m)
+	delete(r.origins, m.ID)
 	if first {
 		r.setSummary(func(s *Summary) { s.Phase, s.ActivatedAt = Opened, &now })
 	}

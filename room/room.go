@@ -33,6 +33,7 @@ const (
 	MaxModerators      = 64
 	MaxHandPriority    = 9
 	MaxSpeakingSeconds = 24 * 60 * 60
+	MaxRecords         = 4096 // remembered, and as many as are here; see records.go
 )
 
 // GuestPlaces is how many places one address can hold for guests that have not
@@ -46,13 +47,14 @@ type Room struct {
 	bySession map[string]uint32 // current sessions and the ones that replace them
 	bySubject map[string]uint32
 	rejoining map[uint32]rejoin // by member
-	origins   map[uint32]string // of guests
+	origins   map[uint32]string // of guests that have not entered
 	freed     map[string]uint64 // the event by which a subject left that had entered, until it is durable
 
 	lease     time.Time // strangers may come in until then
 	strangers time.Time // and not before: the pod of the epoch before may live
 
 	deadlines deadlines // all that stand, and some that do not any more
+	passed    time.Time // until when time has passed
 
 	now    time.Time // of the running command
 	events []Event   // of the running command
@@ -95,6 +97,7 @@ func New(id ID, epoch uint64, spec Spec, seed *State, now time.Time) *Room {
 	if epoch > 1 {
 		r.strangers = now.Add(Outlived)
 	}
+	r.passed = now
 	// What was done so far is part of the snapshot that this epoch begins with.
 	r.state.Seq, r.events = 0, nil
 	clear(r.freed)
@@ -154,12 +157,14 @@ func (r *Room) seed(old *State, now time.Time) {
 func (r *Room) Do(now time.Time, by Actor, c Command) ([]Event, error) {
 	r.now, r.events = now, nil
 	r.pass(now)
+	r.passed = now
 	err := r.mayRun(by, c)
 	if err == nil {
 		err = c.apply(r, now, by)
 	}
 	r.noteHost(now)
 	r.noteEmpty()
+	r.trimDeadlines()
 	for i := range len(r.events) - 1 {
 		r.events[i].More = true
 	}
@@ -242,20 +247,6 @@ func (r *Room) setSummary(change func(*Summary)) {
 	s := r.state.summary()
 	change(&s)
 	r.emit(Event{Type: EventRoom, Room: &s})
-}
-
-// remember changes what is remembered of a subject, if that changes anything.
-func (r *Room) remember(subject string, change func(*Record)) {
-	old := r.state.Record(subject)
-	rec := old
-	if id, ok := r.bySubject[subject]; ok {
-		m, _ := r.state.Member(id)
-		rec.Name, rec.Member = m.Name, m.ID
-	}
-	change(&rec)
-	if rec != old && (old.says() || rec.says()) {
-		r.emit(Event{Type: EventRecord, Record: &rec})
-	}
 }
 
 // noteEmpty keeps EmptySince: since when an activated room has nobody in it.

@@ -20,8 +20,8 @@ func (r *Room) Next() time.Time {
 		next = r.deadlines[0].at
 	}
 	if gone := s.Settings.HostGone; gone != nil && s.Phase == Opened {
-		due := gone.Add(HostGrace)
-		if _, ok := r.successor(); ok && (next.IsZero() || due.Before(next)) {
+		// If it is over, nobody could succeed; who can later does so at once.
+		if due := gone.Add(HostGrace); r.passed.Before(due) && (next.IsZero() || due.Before(next)) {
 			next = due
 		}
 	}

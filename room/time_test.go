@@ -79,3 +79,26 @@ func TestNextOfAFencedRoom(t *testing.T) {
 		t.Fatalf("a sealed room gets no new host, and yet waits for %v", next)
 	}
 }
+
+// Who raises and lowers a hand again and again leaves no trace of it.
+func TestDeadlinesDoNotGrow(t *testing.T) {
+	b := newBench(t, func(s *Spec) { s.MicPolicy = OnRequest })
+	b.enter(ann)
+	b.enter("bob")
+	b.do(as("bob"), RaiseHand{Raised: true})
+	for range 2 * spareDeadlines {
+		b.do(as("bob"), RaiseHand{})
+		b.do(as("bob"), RaiseHand{Raised: true})
+		if got, most := len(b.deadlines), spareDeadlines+8*4; got > most {
+			t.Fatalf("%d deadlines, want at most %d", got, most)
+		}
+	}
+	b.do(Control, Reserve{Subject: "bob", Session: "b2"})
+	if got, want := b.Next(), b.now.Add(ReservationTTL); !got.Equal(want) {
+		t.Fatalf("Next() = %v, want %v", got, want)
+	}
+	b.wait(HandTTL)
+	if m, _ := b.Subject("bob"); m.Hand != nil || b.Knows("b2") {
+		t.Fatal("the hand, or who was to take over, is there after its time")
+	}
+}
