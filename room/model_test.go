@@ -301,6 +301,9 @@ func moderates(role room.Role) bool { return role == room.Host || role == room.C
 // setRole changes a role. Being in the audience is remembered; moderators' turns have no end.
 func (m *model) setRole(p *person, role room.Role) {
 	p.role, p.pulled = role, role == room.Audience
+	if p.pulled {
+		p.asked = time.Time{}
+	}
 	if p.mic != nil && moderates(role) != p.mic.until.IsZero() {
 		p.mic.until = m.turn(p)
 	}
@@ -349,12 +352,12 @@ func (m *model) nextEpoch(now time.Time, spec room.Spec) {
 		}
 		p.status, p.session, p.keys, p.next, p.until = room.Held, "", nil, nil, now.Add(room.Outlived)
 	}
-	for _, p := range m.people {
-		p.counted = false
-	}
 	m.lease, m.strangers = time.Time{}, now.Add(room.Outlived)
 	if spec.Generation > m.spec.Generation {
 		m.follow(spec)
+	}
+	for _, p := range m.people { // whom the new intent throws out was never in this pod
+		p.counted = false
 	}
 	m.settle()
 }

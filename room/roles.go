@@ -54,7 +54,9 @@ func (r *Room) setRole(m Member, role Role) {
 	if down := role == Audience; r.state.Record(m.Subject).Audience != down {
 		r.remember(m.Subject, func(rec *Record) { rec.Audience = down })
 	}
-	m.Role = role
+	if m.Role = role; role == Audience {
+		m.AskedUntil = nil // it was asked before
+	}
 	r.setMember(m)
 	mic, on := r.state.Mic(m.ID)
 	if until := r.turn(m); on && (until == nil) != (mic.Until == nil) { // moderators' turns have no end
@@ -86,18 +88,24 @@ func (c TransferHost) apply(r *Room, _ time.Time, by Actor) error {
 	return nil
 }
 
-// makeHost makes a member the host. Who was it becomes a co-host, now or when it comes back.
+// makeHost makes a member the host. Who was it becomes a co-host, now or when it comes back;
+// if there are as many as may be, a speaker.
 func (r *Room) makeHost(m Member) {
 	old := r.state.Settings.Host
 	out := r.state.Record(old)
-	listed := old == r.state.Settings.Owner || slices.Contains(r.state.Settings.Moderators, old) || out.Banned || out.Kicked != nil
+	listed := old == r.state.Settings.Owner || slices.Contains(r.state.Settings.Moderators, old)
+	list := !listed && !out.Banned && out.Kicked == nil && len(r.state.Settings.Moderators) < MaxModerators
 	if id, ok := r.bySubject[old]; ok {
 		was, _ := r.state.Member(id)
-		r.setRole(was, CoHost)
+		role := Speaker
+		if listed || list {
+			role = CoHost
+		}
+		r.setRole(was, role)
 	}
 	r.setSettings(func(s *Settings) {
 		s.Host, s.HostGone = m.Subject, nil
-		if !listed {
+		if list {
 			s.Moderators = append(slices.Clone(s.Moderators), old)
 		}
 	})
@@ -110,7 +118,7 @@ func (r *Room) successor() (Member, bool) {
 	var best Member
 	for i := range r.state.Members {
 		m := &r.state.Members[i]
-		if m.Status != Entered || m.Role != CoHost && m.Role != Speaker {
+		if !m.succeeds() {
 			continue
 		}
 		if best.ID == 0 || cmp.Or(cmp.Compare(precedence(m.Role), precedence(best.Role)), m.Entered.Compare(*best.Entered)) < 0 {
@@ -118,6 +126,11 @@ func (r *Room) successor() (Member, bool) {
 		}
 	}
 	return best, best.ID != 0
+}
+
+// succeeds says whether the member may become the host without being asked.
+func (m *Member) succeeds() bool {
+	return m.Status == Entered && (m.Role == CoHost || m.Role == Speaker)
 }
 
 func precedence(role Role) int {
@@ -140,9 +153,15 @@ func (r *Room) noteHost(now time.Time) {
 		r.setSettings(func(s *Settings) { s.HostGone = nil })
 	case !here && gone == nil:
 		r.setSettings(func(s *Settings) { s.HostGone = &now })
-	case !here && !now.Before(gone.Add(HostGrace)):
+	case !here && !now.Before(gone.Add(HostGrace)) && r.maySucceed(gone.Add(HostGrace)):
 		if m, ok := r.successor(); ok {
 			r.makeHost(m)
 		}
 	}
+}
+
+// maySucceed says whether there can be a successor, since the grace was over at due: there was
+// none when it was looked for then, unless this command brought one.
+func (r *Room) maySucceed(due time.Time) bool {
+	return r.passed.Before(due) || slices.ContainsFunc(r.events, func(e Event) bool { return e.Type == EventMember && e.Member.succeeds() })
 }

@@ -1,6 +1,7 @@
 package room
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -128,6 +129,56 @@ func TestHostBackInTime(t *testing.T) {
 	b.wait(time.Hour)
 	if b.host() != ann || b.View().Settings.HostGone != nil {
 		t.Fatalf("the host is %q; gone since %v", b.host(), b.View().Settings.HostGone)
+	}
+}
+
+// Without a successor nobody becomes the host, and nothing is due; the first who can does.
+func TestSuccessorComesLate(t *testing.T) {
+	b := newBench(t)
+	b.enter(ann)
+	b.enter("bob")
+	b.do(as(ann), SetRole{Member: b.number("bob"), Role: Audience})
+	b.do(as(ann), Leave{})
+	b.wait(HostGrace)
+	if next := b.Next(); b.host() != "" || !next.IsZero() {
+		t.Fatalf("the host is %q, and something is due at %v", b.host(), next)
+	}
+	b.do(Control, GiveMic{Member: b.number("bob"), Index: -1})
+	if b.host() != "bob" {
+		t.Fatalf("the host is %q", b.host())
+	}
+}
+
+// However often the host changes, those who come in as co-hosts are as many as may be.
+func TestCoHostsOfManyHosts(t *testing.T) {
+	b := newBench(t, func(s *Spec) { s.MaxMembers = MaxModerators + 9 })
+	b.enter(ann)
+	for i := range MaxModerators + 2 {
+		b.do(as(ann), TransferHost{Member: b.enter(fmt.Sprint("user-", i)).ID})
+	}
+	if got := len(b.View().Settings.Moderators); got != MaxModerators {
+		t.Errorf("%d are listed, want %d", got, MaxModerators)
+	}
+	last := MaxModerators + 1
+	for subject, want := range map[string]Role{ann: CoHost, "user-0": CoHost, fmt.Sprint("user-", last-1): Speaker, fmt.Sprint("user-", last): Host} {
+		if got := b.role(subject); got != want {
+			t.Errorf("%s is %s, want %s", subject, got, want)
+		}
+	}
+}
+
+// Who was asked to speak and is put into the audience then cannot come up by that any more.
+func TestAudienceIsNotAsked(t *testing.T) {
+	b := newBench(t, func(s *Spec) { s.MicPolicy = OnRequest })
+	b.enter(ann)
+	bob := b.enter("bob")
+	b.do(as(ann), AskToSpeak{Member: bob.ID})
+	b.do(as(ann), SetRole{Member: bob.ID, Role: Audience})
+	b.refused(NotAsked, as("bob"), AnswerAsk{Accept: true})
+	b.do(as(ann), AskToSpeak{Member: bob.ID}) // asking whom it has put there is something else
+	b.do(as("bob"), AnswerAsk{Accept: true})
+	if !b.onMic("bob") {
+		t.Fatal("bob was asked and is not on a microphone")
 	}
 }
 
