@@ -22,19 +22,43 @@ type actor struct {
 	backEnd bool   // it showed an API key: subjects are no secret to it
 }
 
+// acting is as whom the caller acts on a room, if it may. It is slowed down before the
+// pod is asked whether it may.
+func (g *Gateway) acting(who caller, vr *v1alpha1.VoiceRoom) (actor, error) {
+	a := actor{subject: who.subject, backEnd: who.key != ""}
+	if who.session != nil {
+		a.session = who.session.Session
+	}
+	if err := forThisRoom(who, vr); err != nil {
+		return a, err
+	}
+	return a, g.slow(g.commandRate, who, vr)
+}
+
+// slow bounds what a session, or somebody from outside, can ask of a room's pod. Back
+// ends know what they do.
+func (g *Gateway) slow(rate *limiter, who caller, vr *v1alpha1.VoiceRoom) error {
+	key := string(vr.UID) + "/" + who.subject
+	if who.session != nil {
+		key += "/" + who.session.Session
+	}
+	if who.key != "" || rate.allow(key) {
+		return nil
+	}
+	return rate.refusal()
+}
+
 // actor says as whom the caller acts on the room: with a room token as its session, with
 // an API key as a back end, else as the owner. Others are refused.
 func (g *Gateway) actor(ctx context.Context, who caller, p place) (actor, error) {
-	a := actor{subject: who.subject, backEnd: who.key != ""}
+	a, err := g.acting(who, p.vr)
 	switch {
+	case err != nil:
+		return a, err
 	case who.session != nil:
-		a.session = who.session.Session
 		return a, p.match(*who.session, http.StatusGone)
 	case a.backEnd:
 		return a, nil
-	}
-	if err := forThisRoom(who, p.vr); err != nil {
-		return a, err
 	}
 	if who.subject == p.vr.Spec.Owner {
 		state, err := p.pod.Get(ctx, p.Epoch)
@@ -51,8 +75,8 @@ func (g *Gateway) actor(ctx context.Context, who caller, p place) (actor, error)
 // moderator is actor for what whoever moderates the room may do, in the room or not. place
 // is nil while the room has no pod, which is refused only for a session.
 func (g *Gateway) moderator(ctx context.Context, who caller, vr *v1alpha1.VoiceRoom) (actor, *place, error) {
-	a := actor{subject: who.subject, backEnd: who.key != ""}
-	if err := forThisRoom(who, vr); err != nil {
+	a, err := g.acting(who, vr)
+	if err != nil {
 		return a, nil, err
 	}
 	state := remembered(vr)
@@ -64,7 +88,6 @@ func (g *Gateway) moderator(ctx context.Context, who caller, vr *v1alpha1.VoiceR
 	case err != nil:
 		at = nil
 	case who.session != nil:
-		a.session = who.session.Session
 		return a, at, g.sessionModerates(ctx, p, *who.session)
 	}
 	if a.backEnd {

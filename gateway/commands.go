@@ -45,9 +45,6 @@ func (g *Gateway) command(w http.ResponseWriter, r *http.Request, name string) e
 	if err != nil {
 		return err
 	}
-	if err := g.slow(p, a); err != nil {
-		return err
-	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return bodyError(err)
@@ -62,15 +59,6 @@ func (g *Gateway) command(w http.ResponseWriter, r *http.Request, name string) e
 		}
 	}
 	return g.give(w, r, p, a, c)
-}
-
-// slow bounds what a session, or an owner from outside, can ask of the pod. Back ends
-// know what they do.
-func (g *Gateway) slow(p place, a actor) error {
-	if a.backEnd || g.commandRate.allow(p.ID.UID+"/"+a.session+"/"+a.subject) {
-		return nil
-	}
-	return g.commandRate.refusal()
 }
 
 // fromOutside refuses what a member does for itself, and takes from the others what only

@@ -93,6 +93,8 @@ const (
 	postsPerSecond, postsBurst = 2, 10
 	// Commands that it may give, as over the data channel.
 	commandsPerSecond, commandsBurst = 20, 40
+	// How often it may look at the whole room, which costs the pod more than a command.
+	looksPerSecond, looksBurst = 2, 10
 )
 
 // Gateway serves the HTTP API. Safe for concurrent use.
@@ -106,10 +108,13 @@ type Gateway struct {
 	minter  *token.Minter
 	tickets *token.Verifier
 
-	wakes, thaws                      *flight.Group[struct{}]
-	guestLimit, postRate, commandRate *limiter
-	streams                           *streams
-	handler                           http.Handler
+	wakes, thaws *flight.Group[struct{}]
+	guestLimit   *limiter // per address
+	postRate     *limiter // per member
+	commandRate  *limiter // per session, or subject from outside; so is lookRate
+	lookRate     *limiter
+	streams      *streams
+	handler      http.Handler
 }
 
 // New makes a Gateway.
@@ -129,6 +134,7 @@ func New(cfg Config) (*Gateway, error) {
 	g.guestLimit = newLimiter(cfg.Guests.PerSecond, cfg.Guests.Burst, addressesKept, g.now)
 	g.postRate = newLimiter(postsPerSecond, postsBurst, addressesKept, g.now)
 	g.commandRate = newLimiter(commandsPerSecond, commandsBurst, addressesKept, g.now)
+	g.lookRate = newLimiter(looksPerSecond, looksBurst, addressesKept, g.now)
 	g.streams = newStreams(g)
 	routes := g.routes()
 	if cfg.Web != nil {

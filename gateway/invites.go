@@ -92,9 +92,6 @@ func (g *Gateway) resetInvites(w http.ResponseWriter, r *http.Request) error {
 		_, err := g.locate(r.Context(), vr) // says why there is none
 		return err
 	}
-	if err := g.slow(*p, a); err != nil {
-		return err
-	}
 	return g.give(w, r, *p, a, room.ResetInvites{})
 }
 

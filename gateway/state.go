@@ -32,11 +32,11 @@ func (g *Gateway) look(r *http.Request) (actor, *room.State, error) {
 	if err != nil {
 		return actor{}, nil, err
 	}
+	if err := g.slow(g.lookRate, who, p.vr); err != nil {
+		return actor{}, nil, err
+	}
 	a, err := g.actor(r.Context(), who, p)
 	if err != nil {
-		return a, nil, err
-	}
-	if err := g.slow(p, a); err != nil {
 		return a, nil, err
 	}
 	state, err := p.pod.Get(r.Context(), p.Epoch)
