@@ -113,6 +113,7 @@ func (k *keeper) publish() {
 	}
 	batches := k.publisher.takeBatches()
 	durable, _ := k.durability.get()
+	speaking := k.onMic()
 	pulse := marshal(heartbeat{Type: "heartbeat", Seq: k.room.View().Seq, Durable: durable})
 	for _, s := range k.sessions {
 		if s.out == nil || !s.data {
@@ -121,7 +122,11 @@ func (k *keeper) publish() {
 		if s.entered {
 			k.publishTo(s, batches)
 		}
-		if every := k.heartbeatEvery(s); (k.beats+int(s.member))%every == 0 {
+		every := audienceBeats
+		if speaking[s.member] {
+			every = micBeats
+		}
+		if (k.beats+int(s.member))%every == 0 {
 			_ = s.conn.Send(pulse) // the next one follows
 		}
 	}
@@ -163,14 +168,13 @@ func (k *keeper) sendSnapshot(s *session) {
 	s.stale = errors.Is(err, transport.ErrBacklog)
 }
 
-// heartbeatEvery is in beats.
-func (k *keeper) heartbeatEvery(s *session) int {
+// onMic are the members on microphones.
+func (k *keeper) onMic() map[uint32]bool {
+	on := make(map[uint32]bool, len(k.room.View().Mics))
 	for _, m := range k.room.View().Mics {
-		if m.Member == s.member && s.member != 0 {
-			return micBeats
-		}
+		on[m.Member] = true
 	}
-	return audienceBeats
+	return on
 }
 
 // closeLeaving closes the connections whose client has its bye, or had time for it.
