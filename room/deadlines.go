@@ -2,6 +2,7 @@ package room
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 )
 
@@ -90,6 +91,25 @@ func (r *Room) expectState() {
 	for i := range s.Invites {
 		r.expect(&s.Invites[i].Until, nil, deadline{link: s.Invites[i].ID})
 	}
+}
+
+// due takes the deadlines until now, and says what they are of, in order. Some do not stand
+// any more, and one thing may be named more than once.
+func (r *Room) due(now time.Time) (members []uint32, mics []int, links []string) {
+	for len(r.deadlines) > 0 && !now.Before(r.deadlines[0].at) {
+		switch d := heap.Pop(&r.deadlines).(deadline); {
+		case d.link != "":
+			links = append(links, d.link)
+		case d.member != 0:
+			members = append(members, d.member)
+		default:
+			mics = append(mics, d.mic)
+		}
+	}
+	slices.Sort(members)
+	slices.Sort(mics)
+	slices.Sort(links)
+	return members, mics, links
 }
 
 // stands says whether time changes something at the deadline.

@@ -2,7 +2,6 @@ package room
 
 import (
 	"container/heap"
-	"slices"
 	"time"
 )
 
@@ -38,16 +37,19 @@ func (r *Room) pass(now time.Time) {
 			r.dropRejoin(member)
 		}
 	}
-	for _, m := range slices.Clone(r.state.Members) {
-		r.passMember(m, now)
+	members, mics, links := r.due(now)
+	for _, id := range members {
+		if m, ok := r.state.Member(id); ok {
+			r.passMember(m, now)
+		}
 	}
-	for _, m := range slices.Clone(r.state.Mics) {
-		if over(m.Until, now) {
+	for _, index := range mics {
+		if m, ok := r.at(index); ok && over(m.Until, now) {
 			r.dropMic(m.Member, TimeUp)
 		}
 	}
-	for _, u := range slices.Clone(r.state.Invites) {
-		if over(&u.Until, now) {
+	for _, id := range links {
+		if u, ok := r.state.invite(id); ok && over(&u.Until, now) {
 			u.Uses = 0
 			r.emit(Event{Type: EventInvite, Invite: &u})
 		}
