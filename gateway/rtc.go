@@ -169,7 +169,7 @@ func (g *Gateway) opened(r *http.Request) (place, token.Room, error) {
 	if shown.Session != session {
 		return place{}, token.Room{}, refuse(http.StatusForbidden, codeOtherSession, "the token is of another session")
 	}
-	shown.ExpiresAt = g.now().Add(token.RoomTTL)
+	shown.ExpiresAt, shown.Keys = g.now().Add(token.RoomTTL), shown.Proofs()
 	return p, shown, nil
 }
 
@@ -194,7 +194,7 @@ func (g *Gateway) ofSubject(ctx context.Context, p place, t token.Ticket, sessio
 		return token.Room{}, tokenRefusal(token.ErrExpired)
 	}
 	return token.Room{RoomUID: p.ID.UID, Epoch: p.Epoch, Subject: m.Subject, Session: session, Group: p.ID.GroupID,
-		Role: string(m.Role), Name: m.Name}, nil
+		Role: string(m.Role), Name: m.Name, Keys: []string{t.Key}}, nil
 }
 
 func writeSDP(w http.ResponseWriter, status int, answer *mediaapi.SignalAnswer) error {
