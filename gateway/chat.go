@@ -82,9 +82,12 @@ func (g *Gateway) history(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	p, _, err := g.chatter(r)
+	p, m, err := g.chatter(r)
 	if err != nil {
 		return err
+	}
+	if !g.lookRate.allow(p.ID.UID + "/" + m.Subject) {
+		return g.lookRate.refusal()
 	}
 	said, err := p.Chat.History(r.Context(), p.ID.GroupID, before, int(limit))
 	if err != nil {

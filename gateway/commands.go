@@ -90,10 +90,11 @@ func (g *Gateway) give(w http.ResponseWriter, r *http.Request, p place, a actor,
 	return writeJSON(w, http.StatusOK, commanded{Epoch: result.Epoch, Seq: result.Seq, Durable: result.Durable})
 }
 
-// lasting says whether a command keeps somebody out, or lets in whom one kept out.
+// lasting says whether a command keeps somebody out, or lets in whom one kept out. The next
+// pod is to know of it.
 func lasting(c room.Command) bool {
 	switch c := c.(type) {
-	case room.Kick, room.Unban, room.ResetInvites:
+	case room.Kick, room.Unban, room.ResetInvites, room.Close:
 		return true
 	case room.Configure:
 		return c.Access != nil

@@ -75,7 +75,7 @@ func (g *Gateway) identify(r *http.Request) (caller, error) {
 func (g *Gateway) ofTicket(credential string) (caller, error) {
 	t, err := g.tickets.Ticket(credential)
 	if err != nil {
-		return caller{}, tokenRefusal(err)
+		return caller{}, g.unverified(err)
 	}
 	switch {
 	case t.Purpose == token.PurposeInvite || t.Subject == "":
@@ -131,9 +131,17 @@ func (g *Gateway) roomToken(credential string, expired bool) (token.Room, error)
 	}
 	t, err := verify(credential, claims.RoomUID, claims.Epoch)
 	if err != nil {
-		return token.Room{}, tokenRefusal(err)
+		return token.Room{}, g.unverified(err)
 	}
 	return t, nil
+}
+
+// unverified says why a token does not count. Before there are keys nothing is known of it.
+func (g *Gateway) unverified(err error) *refusal {
+	if public := g.cfg.Credentials.Public(); public == nil || len(public.Keys) == 0 {
+		return refuse(http.StatusServiceUnavailable, codeKeysNotReady, "the keys are not there yet").later()
+	}
+	return tokenRefusal(err)
 }
 
 func tokenRefusal(err error) *refusal {

@@ -152,7 +152,7 @@ func (g *Gateway) invited(req *admission.Request, invite string, vr *v1alpha1.Vo
 	t, err := g.tickets.Ticket(invite)
 	switch {
 	case err != nil:
-		return tokenRefusal(err)
+		return g.unverified(err)
 	case t.Purpose != token.PurposeInvite:
 		return refuse(http.StatusBadRequest, mediaapi.BadRequest, "what was sent as an invite is none")
 	case t.RoomUID != string(vr.UID):
@@ -226,6 +226,9 @@ func (g *Gateway) feedback(w http.ResponseWriter, r *http.Request) error {
 	p, session, err := g.ownSession(r)
 	if err != nil {
 		return err
+	}
+	if !g.commandRate.allow(p.ID.UID + "/" + session) { // one that does not stand yet is waited for
+		return g.commandRate.refusal()
 	}
 	said, err := readJSON[outcome](r)
 	if err != nil {

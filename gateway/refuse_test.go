@@ -307,3 +307,20 @@ func TestMalformedRequests(t *testing.T) {
 		}
 	}
 }
+
+// A gateway that has just started knows no keys yet: that is not the caller's fault.
+func TestBeforeThereAreKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 2, MaxMics: 1}, nil)
+	ticket := w.hostTicket()
+	g := w.join(ticket, "")
+	w.keys.tokens = &token.Ring{}
+	for what, c := range map[string]call{
+		"a ticket":     {method: "POST", path: w.path("/join"), bearer: ticket},
+		"a room token": {method: "GET", path: w.path("/state"), bearer: g.Token},
+	} {
+		if a := w.do(c); a.status != http.StatusServiceUnavailable || a.code != "keys-not-ready" || a.header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %s, want keys-not-ready and when to ask again", what, a.status, a.code)
+		}
+	}
+}
