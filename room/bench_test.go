@@ -21,7 +21,7 @@ func BenchmarkDo(b *testing.B) {
 				commands func(i int) // it leaves the room as it was
 				n        int         // how many they are
 			}{
-				{"join-leave", crowd.joinAndLeave, 5},
+				{"join-leave", crowd.joinAndLeave, 6},
 				{"take-leave-mic", crowd.takeAndLeaveMic, 2},
 				{"kick-unban-join", crowd.kickAndRejoin, 6},
 			} {
@@ -108,6 +108,7 @@ func (c *crowd) joinAndLeave(int) {
 	session := fmt.Sprint("session-", c.joined)
 	c.join(session, session)
 	c.give(room.Leave{Session: session})
+	c.give(room.Renew{Durable: c.room.View().Seq}) // the place can be given away again
 }
 
 func (c *crowd) takeAndLeaveMic(int) {
