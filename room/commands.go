@@ -194,7 +194,8 @@ type (
 		Announcement    *string            `json:"announcement,omitempty"`
 		Metadata        *map[string]string `json:"metadata,omitempty"` // all of it
 	}
-	// ResetInvites makes every invite link useless that exists now.
+	// ResetInvites makes every invite link useless that exists now, also for those who are on
+	// the way in.
 	ResetInvites struct{}
 	// Close ends the room for everyone.
 	Close struct {

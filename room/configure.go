@@ -29,6 +29,7 @@ func (c Configure) apply(r *Room, _ time.Time, by Actor) error {
 	if !sameChoices(old, next) {
 		r.setSettings(func(s *Settings) { *s = next })
 	}
+	r.followAccess(old)
 	r.followTurns(old)
 	return nil
 }
@@ -88,6 +89,17 @@ func checkMetadata(m map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// followAccess turns back who is on the way in when the room lets in fewer.
+func (r *Room) followAccess(old Settings) {
+	switch access := r.state.Settings.Access; {
+	case access == old.Access:
+	case access == Locked:
+		r.turnBack(RoomLocked)
+	case access == InviteOnly:
+		r.turnBack(InviteRequired)
+	}
 }
 
 // followTurns begins everybody's turn anew when their length has changed.

@@ -34,6 +34,7 @@ func (c SetSpec) apply(r *Room, now time.Time, _ Actor) error {
 	})
 	r.followBans(old, next, now)
 	r.followModerators(old, next)
+	r.followAccess(settings)
 	r.followTurns(settings)
 	return nil
 }

@@ -12,7 +12,7 @@ func sorted(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
 
 // configure changes what is said; turns begin anew when their length changes.
 func (m *model) configure(c room.Configure) {
-	length := m.choice.SpeakingSeconds
+	length, access := m.choice.SpeakingSeconds, m.choice.Access
 	set(&m.choice.DisplayName, c.DisplayName)
 	set(&m.choice.Access, c.Access)
 	set(&m.choice.MicPolicy, c.MicPolicy)
@@ -20,6 +20,7 @@ func (m *model) configure(c room.Configure) {
 	set(&m.choice.SpeakingSeconds, c.SpeakingSeconds)
 	set(&m.choice.Announcement, c.Announcement)
 	set(&m.choice.Metadata, c.Metadata)
+	m.turnBack(access)
 	if m.choice.SpeakingSeconds != length {
 		m.turns()
 	}
@@ -71,7 +72,7 @@ func (m *model) operator(_ room.Actor, c room.Command) (reasons, func()) {
 // follow applies what differs between the last intent and the next.
 func (m *model) follow(next room.Spec) {
 	old, now := m.spec, &m.choice
-	length := now.SpeakingSeconds
+	length, access := now.SpeakingSeconds, now.Access
 	m.spec, now.Generation = next, next.Generation
 	differ(&now.DisplayName, old.DisplayName, next.DisplayName)
 	differ(&now.MaxMembers, old.MaxMembers, next.MaxMembers)
@@ -91,8 +92,26 @@ func (m *model) follow(next room.Spec) {
 	for _, p := range m.people {
 		m.followPerson(p, old, next)
 	}
+	m.turnBack(access)
 	if now.SpeakingSeconds != length {
 		m.turns()
+	}
+}
+
+// turnBack takes the places of who is on the way in when fewer may come in than before.
+func (m *model) turnBack(before room.Access) {
+	if m.choice.Access == before || m.choice.Access == room.Public {
+		return
+	}
+	m.askAgain()
+}
+
+// askAgain takes the places of all who are on the way in and are nobody in particular.
+func (m *model) askAgain() {
+	for _, p := range m.members() {
+		if !p.inside() && p.subject != m.choice.Owner && p.subject != m.host && !slices.Contains(m.choice.Moderators, p.subject) {
+			m.leave(p)
+		}
 	}
 }
 

@@ -55,6 +55,11 @@ func (m *model) onMember(by room.Actor, number uint32, rules func(*person, *reas
 	return why, rules(p, &why)
 }
 
+// own says whether a co-host acts on itself.
+func own(by room.Actor, p *person) bool {
+	return by != room.Control && p.role == room.CoHost && p.session == by.Session
+}
+
 // seat says why p cannot get the index; -1 is the lowest free one, or where it is.
 func (m *model) seat(p *person, index int) reasons {
 	var why reasons
@@ -173,7 +178,10 @@ func (m *model) stage(by room.Actor, c room.Command) (reasons, func()) {
 			}
 		})
 	case room.MuteMember:
-		return m.onMember(by, c.Member, func(p *person, _ *reasons) func() { return func() { p.muted = c.Muted } })
+		return m.onMember(by, c.Member, func(p *person, why *reasons) func() {
+			why.when(!c.Muted && p.muted && own(by, p), room.MutedByModerator)
+			return func() { p.muted = c.Muted }
+		})
 	case room.SetPriority:
 		return m.onMember(by, c.Member, func(p *person, _ *reasons) func() { return func() { p.priority = c.Priority } })
 	case room.LowerHand:
@@ -254,7 +262,10 @@ func (m *model) house(by room.Actor, c room.Command) (reasons, func()) {
 			return func() { m.throwOut(p, c.Ban) }
 		})
 	case room.ChatMute:
-		return m.onMember(by, c.Member, func(p *person, _ *reasons) func() { return func() { p.chatMuted = c.Muted } })
+		return m.onMember(by, c.Member, func(p *person, why *reasons) func() {
+			why.when(!c.Muted && p.chatMuted && own(by, p), room.MutedByModerator)
+			return func() { p.chatMuted = c.Muted }
+		})
 	case room.SetRole:
 		return m.onMember(by, c.Member, func(p *person, why *reasons) func() { return m.assign(by, p, c.Role, why) })
 	case room.TransferHost:
@@ -279,7 +290,10 @@ func (m *model) house(by room.Actor, c room.Command) (reasons, func()) {
 		return why, func() { m.configure(c) }
 	case room.ResetInvites:
 		_, why := m.moderator(by)
-		return why, func() { m.reset = m.now }
+		return why, func() {
+			m.reset = m.now
+			m.askAgain()
+		}
 	case room.Close:
 		role, why := m.moderator(by)
 		why.when(role != room.Host, room.NotAllowed)

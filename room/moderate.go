@@ -94,6 +94,7 @@ func (ResetInvites) apply(r *Room, now time.Time, by Actor) error {
 		return err
 	}
 	r.setSettings(func(s *Settings) { s.InvitesSince = &now })
+	r.turnBack(InviteVoid)
 	return nil
 }
 

@@ -10,8 +10,16 @@ func (c MuteMember) apply(r *Room, _ time.Time, by Actor) error {
 	if err != nil {
 		return err
 	}
+	if !c.Muted && r.state.Record(m.Subject).Muted && isOwn(by, m) {
+		return refuse(MutedByModerator, "another moderator muted you; the host, or another one, can lift it")
+	}
 	r.modMute(m, c.Muted)
 	return nil
+}
+
+// isOwn says whether a co-host acts on itself: it does not lift what the host did to it.
+func isOwn(by Actor, m Member) bool {
+	return by != Control && m.Role == CoHost && m.Session == by.Session
 }
 
 func (c MuteAll) apply(r *Room, _ time.Time, by Actor) error {
@@ -54,6 +62,9 @@ func (c ChatMute) apply(r *Room, _ time.Time, by Actor) error {
 	m, err := r.target(by, c.Member)
 	if err != nil {
 		return err
+	}
+	if !c.Muted && m.ChatMuted && isOwn(by, m) {
+		return refuse(MutedByModerator, "another moderator muted you; the host, or another one, can lift it")
 	}
 	if m.ChatMuted != c.Muted {
 		r.remember(m.Subject, func(rec *Record) { rec.ChatMuted = c.Muted })

@@ -65,14 +65,13 @@ func printable(text string) bool {
 // admit decides whether a stranger may have a place.
 func (c Reserve) admit(r *Room, now time.Time) error {
 	s := &r.state
-	trusted := c.Subject == s.Settings.Owner || c.Subject == s.Settings.Host || slices.Contains(s.Settings.Moderators, c.Subject)
 	switch {
 	case s.ActivatedAt == nil && c.Subject != s.Settings.Owner:
 		return refuse(NotOpenYet, "the room's owner has not come in yet")
 	case !now.Before(r.lease) || now.Before(r.strangers):
 		return refuse(Frozen, "the room cannot take newcomers for a moment; ask again")
 	}
-	if !trusted {
+	if !r.trusts(c.Subject) {
 		if err := c.suits(s.Settings.Access); err != nil {
 			return err
 		}
@@ -89,6 +88,22 @@ func (c Reserve) admit(r *Room, now time.Time) error {
 		return refuse(TooMany, "too many guests from this address are about to join")
 	}
 	return nil
+}
+
+// trusts says whether the room's access does not concern a subject.
+func (r *Room) trusts(subject string) bool {
+	s := &r.state.Settings
+	return subject == s.Owner || subject == s.Host || slices.Contains(s.Moderators, subject)
+}
+
+// turnBack takes the places of those who are on the way in under a rule that has changed. They
+// may ask again, under the new one.
+func (r *Room) turnBack(why Code) {
+	for _, m := range slices.Clone(r.state.Members) {
+		if !m.visible() && !r.trusts(m.Subject) {
+			r.remove(m, why)
+		}
+	}
 }
 
 // suits refuses what the room's access does not let in.

@@ -185,3 +185,42 @@ func TestRevokeKeys(t *testing.T) {
 		t.Fatal("the place outlived its grace")
 	}
 }
+
+// Who is on the way in when the room is locked, or links are reset, is judged by the new rule:
+// a place could else be kept for ever by asking for it again.
+func TestOnTheWayInWhenTheRuleChanges(t *testing.T) {
+	link := Invite{ID: "l", Until: t0.Add(time.Hour)}
+	for name, c := range map[string]struct {
+		command Command
+		why     Code
+	}{
+		"locked":      {Configure{Access: new(Locked)}, RoomLocked},
+		"invite only": {Configure{Access: new(InviteOnly)}, InviteRequired},
+		"links reset": {ResetInvites{}, InviteVoid},
+	} {
+		b := newBench(t, func(s *Spec) { s.Moderators, s.MaxMembers = []string{"mod"}, 9 })
+		b.enter(ann)
+		b.enter("in")
+		b.do(Control, by(link, "bob", "b", t0))
+		b.do(Control, Open{Session: "b"})
+		b.do(Control, Associate{Session: "b"})
+		b.do(Control, Reserve{Subject: "mod", Session: "m"})
+		events := b.do(as(ann), c.command)
+		if last := events[len(events)-1]; last.Type != EventLeft || last.Reason != c.why || last.Member.Subject != "bob" {
+			t.Errorf("%s: %+v", name, last)
+		}
+		b.refused(UnknownSession, Control, Enter{Session: "b"})
+		if b.refused(c.why, Control, by(link, "bob", "b2", at(c.command))); !b.Knows("m") || !b.Knows("in") {
+			t.Errorf("%s: who may come in whatever the rule, or is in, was turned back", name)
+		}
+	}
+}
+
+// at is when the link was made by which somebody asks after the command: never, where the
+// command asks for one.
+func at(c Command) time.Time {
+	if c, ok := c.(Configure); ok && *c.Access == InviteOnly {
+		return time.Time{}
+	}
+	return t0
+}

@@ -173,3 +173,18 @@ func TestMuteOnEntry(t *testing.T) {
 	}
 	b.do(as("bob"), Mute{}) // its own to lift
 }
+
+// A co-host is a moderator, but not its own.
+func TestCoHostDoesNotLiftItsOwnMute(t *testing.T) {
+	b := newBench(t, func(s *Spec) { s.Moderators = []string{"mod", "mod2"} })
+	b.enter(ann)
+	mod := b.enter("mod")
+	for _, muted := range []bool{true, false} {
+		for _, c := range []Command{MuteMember{Member: mod.ID, Muted: muted}, ChatMute{Member: mod.ID, Muted: muted}} {
+			if !muted {
+				b.refused(MutedByModerator, as("mod"), c)
+			}
+			b.do(as(ann), c)
+		}
+	}
+}
