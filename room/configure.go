@@ -93,11 +93,11 @@ func checkMetadata(m map[string]string) error {
 
 // followAccess turns back who is on the way in when the room lets in fewer.
 func (r *Room) followAccess(old Settings) {
-	switch access := r.state.Settings.Access; {
-	case access == old.Access:
-	case access == Locked:
+	switch r.state.Settings.Access {
+	case old.Access:
+	case Locked:
 		r.turnBack(RoomLocked)
-	case access == InviteOnly:
+	case InviteOnly:
 		r.turnBack(InviteRequired)
 	}
 }
