@@ -15,7 +15,7 @@ import (
 const (
 	// confirmAfter is how long a client's own feedback is waited for.
 	confirmAfter = time.Second
-	// repairAfter gathers the departures of a room into one comparison of its lists.
+	// repairAfter gathers the departures of a room, seen or not, into one comparison of its lists.
 	repairAfter = 5 * time.Second
 	// repairAgain is when the lists are compared once more: a chat back end may have removed
 	// a member, or not, long after its caller gave up.
@@ -70,14 +70,18 @@ func (f *Fleet) errandsOf(uid types.UID, state *room.State, frame mediaapi.Frame
 				f.errands.AddAfter(errand{room: uid, session: m.Session}, confirmAfter)
 			}
 		}
-		f.errands.AddAfter(errand{room: uid}, repairAfter) // who left unseen?
+		f.compareLists(uid) // who left unseen?
 	case e == nil || e.Member == nil:
 	case e.Type == room.EventLeft:
-		f.errands.AddAfter(errand{room: uid}, repairAfter)
-		f.errands.AddAfter(errand{room: uid, again: true}, repairAgain)
+		f.compareLists(uid)
 	case e.Member.Status == room.Associated:
 		f.errands.AddAfter(errand{room: uid, session: e.Member.Session}, confirmAfter)
 	}
+}
+
+func (f *Fleet) compareLists(uid types.UID) {
+	f.errands.AddAfter(errand{room: uid}, repairAfter)
+	f.errands.AddAfter(errand{room: uid, again: true}, repairAgain)
 }
 
 // run does errands until the queue is shut down.

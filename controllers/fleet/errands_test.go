@@ -148,6 +148,30 @@ func TestDeparturesAreRepairedTogether(t *testing.T) {
 	}
 }
 
+// TestListsAreComparedAgain: after a departure, or where one may not have been seen, chat may
+// remove the member long after its caller gave up.
+func TestListsAreComparedAgain(t *testing.T) {
+	for name, frame := range map[string]mediaapi.Frame{
+		"departure": event(2, room.EventLeft, member(1, room.Entered)),
+		"snapshot":  {Snapshot: &room.State{Epoch: 1, Seq: 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clerk := &notes{}
+			f, n, clk := followed(t, clerk)
+			n.state = &room.State{Epoch: 1, Seq: 1, Members: []room.Member{member(1, room.Entered)}}
+			take(t, n, frame)
+			queued(t, f, clk)
+			clk.Step(repairAfter)
+			next(t, f)
+			clk.Step(repairAgain)
+			next(t, f)
+			if diff := cmp.Diff([]string{"repair", "repair"}, clerk.asked); diff != "" {
+				t.Errorf("asked (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestReplicaFollowsItsEvents(t *testing.T) {
 	f, n, _ := followed(t, &notes{})
 	take(t, n, mediaapi.Frame{Snapshot: &room.State{Epoch: 1, Seq: 4}}, event(5, room.EventMember, member(1, room.Entered)))
