@@ -133,7 +133,7 @@ func (c *client) stay(p *process, link *conn) {
 		if pod := link.pod.host; pod.up && !pod.frozen && c.network.joined(c.host, pod) {
 			silent = 0 // a heartbeat came
 		}
-		if c.peace {
+		if c.peace || !c.chance(c.restless) {
 			continue
 		}
 		if c.act(p, link) {

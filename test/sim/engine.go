@@ -34,26 +34,23 @@ func newEngine(seed uint64) *engine {
 }
 
 type event struct {
-	at  time.Time
-	seq uint64 // of those at one moment, the one that was scheduled first comes first
+	at  time.Duration // since birth
+	seq uint64        // of those at one moment, the one that was scheduled first comes first
 	run func()
 }
 
-type events []event
+type events []*event
 
 func (q events) Len() int { return len(q) }
 func (q events) Less(i, j int) bool {
-	if c := q[i].at.Compare(q[j].at); c != 0 {
-		return c < 0
-	}
-	return q[i].seq < q[j].seq
+	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].seq < q[j].seq
 }
 func (q events) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *events) Push(x any)   { *q = append(*q, x.(event)) }
+func (q *events) Push(x any)   { *q = append(*q, x.(*event)) }
 func (q *events) Pop() any {
 	last := len(*q) - 1
 	e := (*q)[last]
-	(*q)[last] = event{}
+	(*q)[last] = nil
 	*q = (*q)[:last]
 	return e
 }
@@ -61,14 +58,14 @@ func (q *events) Pop() any {
 // after runs f once d has passed.
 func (e *engine) after(d time.Duration, f func()) {
 	e.scheduled++
-	heap.Push(&e.queue, event{at: e.now.Add(max(d, 0)), seq: e.scheduled, run: f})
+	heap.Push(&e.queue, &event{at: e.now.Sub(birth) + max(d, 0), seq: e.scheduled, run: f})
 }
 
 // run runs what is due until then, or until broken says to stop.
 func (e *engine) run(until time.Time, broken func() bool) {
-	for len(e.queue) > 0 && !e.queue[0].at.After(until) {
-		next := heap.Pop(&e.queue).(event)
-		e.now = next.at
+	for len(e.queue) > 0 && e.queue[0].at <= until.Sub(birth) {
+		next := heap.Pop(&e.queue).(*event)
+		e.now = birth.Add(next.at)
 		e.steps++
 		next.run()
 		if broken() {
@@ -142,16 +139,21 @@ func (p *process) kill() {
 	p.over = true
 }
 
-// waker returns what ends the next wait. It may be called any number of times, later too.
+// waker returns what ends the next wait, soon. It may be called any number of times, later
+// too.
 func (p *process) waker() func() {
+	wake := p.ender()
+	return func() { p.after(0, wake) }
+}
+
+// ender is waker for the engine alone: it ends the wait at once, and no process may call it.
+func (p *process) ender() func() {
 	wait := p.waits + 1
 	return func() {
-		p.after(0, func() {
-			p.host.do(func() {
-				if p.waits == wait && p.parked {
-					p.step()
-				}
-			})
+		p.host.do(func() {
+			if p.waits == wait && p.parked {
+				p.step()
+			}
 		})
 	}
 }
@@ -167,7 +169,7 @@ func (p *process) wait() {
 
 // sleep waits for time to pass.
 func (p *process) sleep(d time.Duration) {
-	p.after(d, p.waker())
+	p.after(d, p.ender())
 	p.wait()
 }
 

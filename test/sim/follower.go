@@ -143,7 +143,9 @@ func (n *follower) take(f mediaapi.Frame) error {
 		n.watched = e.Seq
 	}
 	n.live, n.refused = true, false
-	n.check.followed(n)
+	if f.Snapshot != nil || f.Event != nil {
+		n.check.followed(n)
+	}
 	n.errandsOf(f)
 	if momentous(f) {
 		n.urgent = true
@@ -205,9 +207,6 @@ func (n *follower) held() uint64 {
 	if n.state == nil || n.state.Epoch != n.epoch {
 		return 0
 	}
-	if n.mutation == boastful {
-		return n.state.Seq + 100
-	}
 	return n.state.Seq
 }
 
@@ -238,12 +237,16 @@ func (n *follower) errandsOf(f mediaapi.Frame) {
 				n.errand(errand{session: m.Session}, confirmAfter)
 			}
 		}
-		n.errand(errand{}, repairAfter)
+		n.compareLists()
 	case e == nil || e.Member == nil:
 	case e.Type == room.EventLeft:
-		n.errand(errand{}, repairAfter)
-		n.errand(errand{again: true}, repairAgain)
+		n.compareLists()
 	case e.Member.Status == room.Associated:
 		n.errand(errand{session: e.Member.Session}, confirmAfter)
 	}
+}
+
+func (n *follower) compareLists() {
+	n.errand(errand{}, repairAfter)
+	n.errand(errand{again: true}, repairAgain)
 }

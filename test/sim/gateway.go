@@ -21,11 +21,12 @@ var errNotReady = errors.New("the room is being prepared")
 // Keep it like gateway/join.go, place.go and rtc.go.
 type gateway struct {
 	*world
-	host  *host
-	cache *cache
-	desk  *admission.Desk
-	inbox []job
-	come  func() // wakes who waits for jobs
+	host   *host
+	cache  *cache
+	desk   *admission.Desk
+	proven map[proof]token.Room
+	inbox  []job
+	come   func() // wakes who waits for jobs
 }
 
 type job struct {
@@ -35,7 +36,7 @@ type job struct {
 
 func (g *gateway) start() {
 	g.host.start()
-	g.inbox, g.come = nil, func() {}
+	g.inbox, g.come, g.proven = nil, func() {}, map[proof]token.Room{}
 	g.cache = g.cluster.follow(g.host, func() {})
 	g.desk = g.newDesk()
 	g.spawn(g.host, g.work)
@@ -115,16 +116,27 @@ func (g *gateway) thaw(p *process, where roomStatus) error {
 	return g.dial(p, where.pod).renew(mediaapi.LeaseRequest{Epoch: where.epoch})
 }
 
+// proof is a room token that was verified for an epoch, whether it has expired or not. That
+// stays so, and to do it again would take a tenth of a seed's time.
+type proof struct {
+	bearer string
+	epoch  uint64
+}
+
 // inRoom is locate for who shows a room token, which may have expired.
 func (g *gateway) inRoom(p *process, bearer string) (admission.Room, roomStatus, token.Room, error) {
 	r, where, err := g.locate(p)
 	if err != nil {
 		return r, where, token.Room{}, err
 	}
-	t, err := g.verifier(g.host).RoomExpired(bearer, g.id.UID, r.Epoch)
-	if err != nil {
+	t, known := g.proven[proof{bearer, r.Epoch}]
+	if known {
+		return r, where, t, nil
+	}
+	if t, err = g.verifier(g.host).RoomExpired(bearer, g.id.UID, r.Epoch); err != nil {
 		return r, where, t, &room.Error{Code: mediaapi.TokenCode(err), Detail: err.Error()}
 	}
+	g.proven[proof{bearer, r.Epoch}] = t
 	return r, where, t, nil
 }
 

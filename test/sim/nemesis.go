@@ -16,12 +16,13 @@ func (w *world) faults() []func() {
 	return append(some, pick(w.engine, all))
 }
 
-// trouble makes one fault after another until the strife is over.
-func (w *world) trouble(faults []func(), first time.Duration) {
-	w.after(first+w.between(500*time.Millisecond, 6*time.Second), func() {
+// trouble makes one fault after another, with at most so much time between them, until the
+// strife is over.
+func (w *world) trouble(faults []func(), first, between time.Duration) {
+	w.after(first+w.between(500*time.Millisecond, between), func() {
 		if !w.peace {
 			pick(w.engine, faults)()
-			w.trouble(faults, 0)
+			w.trouble(faults, 0, between)
 		}
 	})
 }
@@ -96,18 +97,47 @@ func (w *world) cutAPodOff() {
 			from = append(from, g.host)
 		}
 	}
+	w.cutPod(p, from)
+}
+
+func (w *world) cutPod(p *pod, from []*host) {
 	p.unfit = w.chance(0.7)
 	w.note(p.name, "is cut off from %d; its kubelet answers: %t", len(from), !p.unfit)
 	for _, h := range from {
 		w.network.cut(p.host, h)
 	}
-	w.forAWhile(60*time.Second, func() {
+	w.forAWhile(pick(w.engine, []time.Duration{20 * time.Second, 2 * time.Minute}), func() {
 		w.note(p.name, "is reached again")
 		p.unfit = false
 		for _, h := range from {
 			w.network.heal(p.host, h)
 		}
 	})
+}
+
+// pounce may cut a pod off from the operators when they do not know yet that somebody has
+// left, or that the room was activated or fell empty. Then they can do nothing about it for a
+// while, or end, too.
+func (w *world) pounce(p *pod, events []room.Event) {
+	for _, e := range events {
+		left, activated := e.Type == room.EventLeft && e.Member.Entered != nil, e.Room != nil && e.Room.ActivatedAt != nil
+		if !w.sly || w.peace || p.unfit || !left && !activated || w.chance(0.7) {
+			continue
+		}
+		var from []*host
+		for _, o := range w.operators {
+			from = append(from, o.host)
+		}
+		w.cutPod(p, from)
+		for _, o := range w.operators {
+			if activated {
+				w.after(0, func() { o.stop("killed") })
+			} else {
+				w.cutOff(o.host, 8*time.Second)
+			}
+		}
+		return
+	}
 }
 
 func (w *world) cutOff(h *host, most time.Duration) {

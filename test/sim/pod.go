@@ -74,6 +74,7 @@ func (p *pod) do(by room.Actor, c room.Command) error {
 		p.follow(events)
 	}
 	p.check.stepped(p, c, events)
+	p.pounce(p, events)
 	p.plan()
 	return err
 }
@@ -293,6 +294,8 @@ func command(c room.Command) string {
 	switch c := c.(type) {
 	case room.Reserve:
 		body = fmt.Sprintf(" %s %.6s invited %t", c.Subject, c.Session, !c.InvitedAt.IsZero())
+	case room.Renew:
+		body = fmt.Sprintf(" %d is durable", c.Durable)
 	case room.SetSpec:
 		body = fmt.Sprintf(" generation %d", c.Spec.Generation)
 	default:

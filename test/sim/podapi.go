@@ -40,16 +40,17 @@ func (p *pod) open(r mediaapi.PutRequest) {
 	if seed != nil {
 		seed = p.mutation.seed(seed)
 	}
-	p.room, p.lease, p.due = room.New(r.ID, r.Epoch, r.Spec, seed, now), now, time.Time{}
+	since := now
+	if p.mutation == outwaited {
+		since = now.Add(mediaapi.Lease - room.Outlived)
+	}
+	p.room, p.lease, p.due = room.New(r.ID, r.Epoch, r.Spec, seed, since), now, time.Time{}
 	p.history, p.durable, p.awaiting = nil, 0, nil
 	p.note(p.name, "has the room: epoch %d, seeded with %s", r.Epoch, seedOf(r.Seed))
 	p.check.opened(p, r)
 	p.push(p.snapshot())
 	p.plan()
-	switch {
-	case p.mutation == outwaited:
-		p.after(mediaapi.Lease, func() { p.host.do(func() { _ = p.do(room.Control, room.ReleaseHeld{}) }) })
-	case p.mutation == seedless && r.Seed == nil:
+	if p.mutation == seedless && r.Seed == nil {
 		_ = p.do(room.Control, room.ReleaseHeld{})
 	}
 }
@@ -117,7 +118,7 @@ func (p *pod) command(epoch uint64, as string, c room.Command, wait bool, answer
 		answer(nil, err)
 		return
 	}
-	result := &mediaapi.CommandResult{Epoch: state.Epoch, Seq: state.Seq, Durable: p.durable >= state.Seq, ActivatedAt: state.ActivatedAt}
+	result := &mediaapi.CommandResult{Epoch: state.Epoch, Seq: state.Seq, Durable: p.durable >= state.Seq || p.mutation == boastful, ActivatedAt: state.ActivatedAt}
 	if known {
 		if now, ok := state.Member(m.ID); ok {
 			m = now

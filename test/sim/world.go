@@ -16,7 +16,7 @@ import (
 
 // The length of a seed: faults for a while, and then time to get over them.
 const (
-	strife   = 75 * time.Second
+	strife   = 60 * time.Second
 	recovery = 4 * time.Minute
 )
 
@@ -35,6 +35,25 @@ type world struct {
 	check     *checks
 	mutation  mutation
 	peace     bool // the faults have stopped
+	nature
+}
+
+// nature is what makes worlds differ.
+type nature struct {
+	crowded  bool    // many people want few places, and nothing goes wrong but that pods are cut off
+	restless float64 // are its people
+	sly      bool    // are its faults: they come when they hurt
+}
+
+func (m mutation) nature(e *engine) nature {
+	n := nature{crowded: e.chance(0.2), restless: pick(e, []float64{1, 0.5, 0.1}), sly: e.chance(0.4)}
+	if slices.Contains([]mutation{hasty, freely, outwaited, seedless}, m) { // few other worlds would notice
+		n.crowded = true
+	}
+	if n.crowded {
+		n.restless, n.sly = pick(e, []float64{1, 0.2}), true
+	}
+	return n
 }
 
 // mutation is a rule of the shell that a world leaves out, to see that somebody notices.
@@ -48,7 +67,7 @@ const (
 	noPlaces    mutation = "the next epoch holds no places"
 	noMemory    mutation = "the next epoch remembers nobody who was thrown out"
 	hasty       mutation = "the operator says that earlier pods are dead without looking"
-	boastful    mutation = "the operator acknowledges more than it holds"
+	boastful    mutation = "a pod says that a kick is durable before anybody else holds it"
 	blindClaims mutation = "the operator claims over the claim of another"
 	halves      mutation = "the operator takes half a command into its replica"
 	freely      mutation = "a pod gives a place away before it is durable that it fell free"
@@ -74,7 +93,8 @@ func newWorld(seed uint64, m mutation) *world {
 	e := newEngine(seed)
 	w := &world{engine: e, mutation: m, pods: map[string]*pod{}, id: room.ID{UID: "uid", Namespace: "default", Name: "room", GroupID: groupID}}
 	w.network = &network{engine: e, cuts: map[link]bool{}, usual: e.between(2*time.Millisecond, 40*time.Millisecond),
-		late: e.Float64() * 0.1, lost: e.Float64() * 0.04, twice: e.Float64() * 0.04}
+		late: e.Float64() * pick(e, []float64{0.1, 0.01}), lost: e.Float64() * pick(e, []float64{0.04, 0.004}), twice: e.Float64() * 0.04}
+	w.nature = m.nature(e)
 	w.check = newChecks(w)
 	w.cluster = &cluster{network: w.network, host: &host{name: "api", up: true}, over: map[uint64]time.Time{}, blind: m == blindClaims}
 	w.messenger = &messenger{world: w, host: &host{name: "chat", up: true}, state: chat.Invalid, capped: e.chance(0.3)}
@@ -90,8 +110,15 @@ func newWorld(seed uint64, m mutation) *world {
 		w.gateways = append(w.gateways, g)
 		g.start()
 	}
-	w.trouble(w.faults(), pick(e, []time.Duration{0, 6 * time.Second}))
-	w.meddle()
+	faults, edits := w.faults(), w.chance(0.6)
+	if w.crowded {
+		faults, edits = []func(){w.cutAPodOff}, false
+		w.network.late, w.network.lost = w.network.late/10, w.network.lost/10
+	}
+	w.trouble(faults, pick(e, []time.Duration{0, 6 * time.Second, 15 * time.Second}), pick(e, []time.Duration{6 * time.Second, 20 * time.Second}))
+	if edits {
+		w.meddle()
+	}
 	return w
 }
 
@@ -106,13 +133,16 @@ func (w *world) newHost(name string) *host {
 func (w *world) people() {
 	spec := room.Spec{Generation: 1, Access: room.Public, MicPolicy: pick(w.engine, []room.MicPolicy{room.Auto, room.Auto, room.OnRequest}),
 		MaxMembers: 2 + w.IntN(4), MaxMics: 1 + w.IntN(2)}
-	for i := range spec.MaxMembers + 1 + w.IntN(3) {
+	if w.crowded {
+		spec.MaxMembers = 2 + w.IntN(2)
+	}
+	for i := range spec.MaxMembers + 1 + w.IntN(5) {
 		c := &client{world: w, host: &host{name: fmt.Sprint("client-", i), up: true, life: 1}, subject: fmt.Sprint("key:shop:", i), hostile: w.chance(0.3)}
 		switch {
 		case i == 0:
-			spec.Owner, c.moderator, c.hostile = c.subject, true, false
+			spec.Owner, c.moderator, c.hostile = c.subject, !w.crowded, false
 		case i == 1:
-			spec.Moderators, c.moderator = []string{c.subject}, true
+			spec.Moderators, c.moderator = []string{c.subject}, !w.crowded
 		case w.chance(0.3):
 			c.invited = w.now
 		}
