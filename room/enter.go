@@ -15,6 +15,7 @@ func (c Open) apply(r *Room, now time.Time, _ Actor) error {
 		if j.opened {
 			return refuse(TokenReplayed, "this token was used already")
 		}
+		r.spent.add(c.Session, now)
 		j.opened, j.deadline, j.keys = true, deadline, withKey(j.keys, c.Key)
 		r.keepRejoin(m, j)
 		return nil
@@ -22,6 +23,7 @@ func (c Open) apply(r *Room, now time.Time, _ Actor) error {
 	if m.Status != Reserved {
 		return refuse(TokenReplayed, "this token was used already")
 	}
+	r.spent.add(c.Session, now)
 	m.Status, m.Deadline, m.Keys = Connecting, &deadline, withKey(m.Keys, c.Key)
 	r.setMember(m)
 	return nil

@@ -36,8 +36,8 @@ func (c Reserve) check(r *Room) error {
 	switch {
 	case c.Subject == "" || c.Session == "":
 		return refuse(BadCommand, "a reservation needs a subject and a session")
-	case r.Knows(c.Session):
-		return refuse(BadCommand, "this session exists already")
+	case r.Knows(c.Session), r.spent.has(c.Session):
+		return refuse(BadCommand, "there is such a session, or was")
 	}
 	return CheckName(c.Name)
 }

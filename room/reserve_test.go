@@ -115,7 +115,7 @@ func TestRecordsFollowNamesAndNumbers(t *testing.T) {
 	b.do(as(ann), ChatMute{Member: b.number("bob"), Muted: true})
 	b.do(as("bob"), Leave{})
 	bob := b.enter("bob")
-	b.do(as("bob"), Rename{Name: "Robert"})
+	b.do(b.as("bob"), Rename{Name: "Robert"})
 	if rec := b.View().Record("bob"); rec.Name != "Robert" || rec.Member != bob.ID {
 		t.Fatalf("%+v is remembered of %+v", rec, bob)
 	}
@@ -223,4 +223,23 @@ func at(c Command) time.Time {
 		return time.Time{}
 	}
 	return t0
+}
+
+// A reservation that a network brings twice, the second time after its session has come and
+// gone, makes nothing good again that was used.
+func TestTheSessionOfAUsedTokenIsReservedNoMore(t *testing.T) {
+	b := newBench(t, func(s *Spec) { s.MaxMembers = 9 })
+	b.enter(ann)
+	bob := Reserve{Subject: "bob", Session: "b"}
+	b.do(Control, bob)
+	b.do(Control, Fail{Session: "b"})
+	b.do(Control, bob) // its token was not used
+	b.do(Control, Open{Session: "b"})
+	b.do(Control, Fail{Session: "b"})
+	for range 3 {
+		b.refused(BadCommand, Control, bob)
+		b.wait(spentFor / 3)
+		b.enter(b.now.String()) // time passes, and others come in
+	}
+	b.refused(BadCommand, Control, bob)
 }

@@ -36,7 +36,7 @@ func TestSetRole(t *testing.T) {
 		t.Fatalf("a co-host came back as %s", b.role("bob"))
 	}
 	b.do(as(ann), SetRole{Member: b.number("bob"), Role: Speaker})
-	b.do(as("bob"), Leave{})
+	b.do(b.as("bob"), Leave{})
 	b.enter("bob")
 	if b.role("bob") != Speaker {
 		t.Fatalf("who is no co-host any more came back as %s", b.role("bob"))
@@ -111,7 +111,7 @@ func TestOwnerReclaims(t *testing.T) {
 	if b.host() != "bob" || b.role(ann) != CoHost {
 		t.Fatalf("the owner is back: the host is %q, ann is %s", b.host(), b.role(ann))
 	}
-	b.do(as(ann), TransferHost{Member: b.number(ann)})
+	b.do(b.as(ann), TransferHost{Member: b.number(ann)})
 	b.do(as("bob"), Leave{})
 	b.enter("bob")
 	if b.role("bob") != CoHost {

@@ -48,6 +48,7 @@ type Room struct {
 	bySubject map[string]uint32
 	rejoining map[uint32]rejoin // by member
 	origins   map[uint32]string // of guests that have not entered
+	spent     spent
 	freed     map[string]uint64 // the event by which a subject left that had entered, until it is durable
 
 	lease     time.Time // strangers may come in until then

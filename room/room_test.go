@@ -53,15 +53,25 @@ func (b *bench) refused(code Code, by Actor, c Command) {
 	}
 }
 
-// enter brings a subject in through every step; its session is the subject.
+// enter brings a subject in through every step; its first session is the subject.
 func (b *bench) enter(subject string) Member {
 	b.Helper()
-	b.do(Control, Reserve{Subject: subject, Session: subject, Name: subject})
-	b.do(Control, Open{Session: subject})
-	b.do(Control, Associate{Session: subject})
-	b.do(Control, Enter{Session: subject})
-	m, _ := b.View().Session(subject)
+	session := subject
+	for b.spent.has(session) {
+		session += "+"
+	}
+	b.do(Control, Reserve{Subject: subject, Session: session, Name: subject})
+	b.do(Control, Open{Session: session})
+	b.do(Control, Associate{Session: session})
+	b.do(Control, Enter{Session: session})
+	m, _ := b.View().Session(session)
 	return m
+}
+
+// as is a subject with the session that it has now.
+func (b *bench) as(subject string) Actor {
+	m, _ := b.View().Subject(subject)
+	return as(m.Session)
 }
 
 // durable says that what happened so far outlives the pod.

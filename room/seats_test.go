@@ -123,7 +123,7 @@ func TestPullDownSurvivesRejoin(t *testing.T) {
 		t.Fatalf("bob left the audience by coming in again, as %s", b.role("bob"))
 	}
 	b.do(as(ann), GiveMic{Member: b.number("bob"), Index: -1})
-	b.do(as("bob"), Leave{})
+	b.do(b.as("bob"), Leave{})
 	b.enter("bob")
 	if b.role("bob") != Speaker {
 		t.Fatal("given a microphone, bob is a speaker again")
