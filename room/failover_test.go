@@ -237,3 +237,16 @@ func TestSeedOfAListOfMembers(t *testing.T) {
 		t.Fatalf("the host is %q", b.host())
 	}
 }
+
+// What is remembered of a subject may be newer than the list of members and microphones.
+func TestSeedWithNewerRecords(t *testing.T) {
+	b := newBench(t)
+	b.enter(ann)
+	b.enter("bob")
+	seed := b.State()
+	seed.Records = []Record{{Subject: "bob", Muted: true, ChatMuted: true}}
+	next := &bench{T: t, Room: New(seed.ID, 2, *seed.Settings.Spec, seed, t0), now: t0}
+	if m, _ := next.View().Subject("bob"); !m.ChatMuted || !next.mic("bob").ModMuted || next.mic(ann).ModMuted {
+		t.Fatalf("bob is %+v on %+v", m, next.mic("bob"))
+	}
+}

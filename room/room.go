@@ -138,7 +138,8 @@ func (r *Room) seed(old *State, now time.Time) {
 			continue
 		}
 		m.Status, m.Session, m.Deadline, m.Keys = Held, "", &deadline, nil
-		if m.Entered == nil { // the list of members is all that was left of the epoch before
+		m.ChatMuted = s.Record(m.Subject).ChatMuted // records may be newer than the list of members
+		if m.Entered == nil {                       // the list of members is all that was left of the epoch before
 			m.Entered = &now
 		}
 		s.Members = append(s.Members, m)
@@ -146,7 +147,8 @@ func (r *Room) seed(old *State, now time.Time) {
 	}
 	for _, m := range old.Mics {
 		s.LastGrant = max(s.LastGrant, m.Grant)
-		if _, ok := s.Member(m.Member); ok {
+		if holder, ok := s.Member(m.Member); ok {
+			m.ModMuted = s.Record(holder.Subject).Muted
 			s.Mics = append(s.Mics, m)
 		}
 	}

@@ -237,6 +237,9 @@ func (r *Reconciler) seed(vr *v1alpha1.VoiceRoom) *room.State {
 	}
 	seed := *s
 	seed.EmptySince = nil // that time starts anew
+	if int64(s.Epoch) < epoch(vr)-1 {
+		recall(&seed, &vr.Status)
+	}
 	return &seed
 }
 

@@ -91,6 +91,16 @@ func seedFromStatus(vr *v1alpha1.VoiceRoom) *room.State {
 	return seed
 }
 
+// recall adds to an old replica what the status remembers. Another operator may have led
+// meanwhile, and this one, which was frozen, does not know yet that it leads no more: a kick
+// that it has not seen must not be undone. Without a seed the room would forget who is in it.
+func recall(seed *room.State, s *v1alpha1.VoiceRoomStatus) {
+	seed.Records = recordsOf(s, seed.Records)
+	if s.StartedAt != nil && seed.ActivatedAt == nil {
+		seed.Phase, seed.ActivatedAt = room.Opened, &s.StartedAt.Time
+	}
+}
+
 // recordsOf adds what a status says of subjects to records. They come back in order.
 func recordsOf(s *v1alpha1.VoiceRoomStatus, records []room.Record) []room.Record {
 	of := map[string]*room.Record{}

@@ -113,3 +113,22 @@ func TestRememberIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestRecall: a leader that was frozen seeds a pod with what it knew long ago.
+func TestRecall(t *testing.T) {
+	vr := testRoom(func(vr *v1alpha1.VoiceRoom) {
+		vr.Status.StartedAt = at(1)
+		vr.Status.Kicked, vr.Status.Banned = []v1alpha1.KickedStatus{{Subject: "key:k:kim", At: *at(3)}}, []string{"key:k:eve"}
+	})
+	old := &room.State{Epoch: 1, Phase: room.Prepared, Records: []room.Record{{Subject: "key:k:old", Muted: true}},
+		Members: []room.Member{{ID: 1, Subject: "key:k:ann", Status: room.Entered}}}
+	seed := *old
+	recall(&seed, &vr.Status)
+	want := []room.Record{{Subject: "key:k:eve", Banned: true}, {Subject: "key:k:kim", Kicked: &at(3).Time}, {Subject: "key:k:old", Muted: true}}
+	if diff := cmp.Diff(want, seed.Records); diff != "" || seed.Phase != room.Opened || seed.ActivatedAt == nil || len(seed.Members) != 1 {
+		t.Errorf("phase %s, activated at %v, records (-want +got):\n%s", seed.Phase, seed.ActivatedAt, diff)
+	}
+	if len(old.Records) != 1 || old.ActivatedAt != nil {
+		t.Errorf("the replica itself changed: %+v", old)
+	}
+}

@@ -201,6 +201,9 @@ func (o *operator) seed(vr voiceRoom) *room.State {
 	if n := o.follower; n != nil && n.state != nil && n.state.Phase != room.Closed {
 		seed := n.state.Clone()
 		seed.EmptySince = nil
+		if seed.Epoch+1 < vr.status.epoch {
+			recall(seed, vr.status)
+		}
 		return seed
 	}
 	s := vr.status
@@ -210,14 +213,24 @@ func (o *operator) seed(vr voiceRoom) *room.State {
 	seed := room.New(o.id, max(s.epoch, 1)-1, vr.spec, nil, *s.started).State()
 	seed.Phase, seed.ActivatedAt = room.Opened, s.started
 	seed.Settings.Host = cmp.Or(s.host, seed.Settings.Host)
+	recall(seed, s)
+	return seed
+}
+
+// recall adds to a seed what the status remembers.
+func recall(seed *room.State, s roomStatus) {
+	if s.started != nil && seed.ActivatedAt == nil {
+		seed.Phase, seed.ActivatedAt = room.Opened, s.started
+	}
 	for _, rec := range s.records {
 		i, found := slices.BinarySearchFunc(seed.Records, rec, func(a, b room.Record) int { return cmp.Compare(a.Subject, b.Subject) })
 		if found {
-			continue // the spec bans it
+			seed.Records[i].Banned = seed.Records[i].Banned || rec.Banned
+			seed.Records[i].Kicked = cmp.Or(rec.Kicked, seed.Records[i].Kicked)
+			continue
 		}
 		seed.Records = slices.Insert(seed.Records, i, rec)
 	}
-	return seed
 }
 
 // keep tells the pod a newer spec, and that the pods before it are dead.
