@@ -55,7 +55,7 @@ func event(seq uint64, kind room.EventType, m room.Member) mediaapi.Frame {
 func queued(t *testing.T, f *Fleet, clk *testclock.FakeClock) {
 	t.Helper()
 	f.errands.AddAfter(errand{session: "the last one"}, time.Nanosecond)
-	clk.Step(time.Nanosecond)
+	due(f, clk, time.Nanosecond)
 	e, _ := f.errands.Get()
 	if e.session != "the last one" {
 		t.Fatalf("%+v came first", e)
@@ -63,9 +63,20 @@ func queued(t *testing.T, f *Fleet, clk *testclock.FakeClock) {
 	f.errands.Done(e)
 }
 
+// due steps the clock until an errand is due. The queue reads the clock and then makes a
+// timer: of a step in between it learns nothing, so that one more may be needed.
+func due(f *Fleet, clk *testclock.FakeClock, step time.Duration) {
+	clk.Step(step)
+	for f.errands.Len() == 0 {
+		time.Sleep(10 * time.Millisecond)
+		clk.Step(confirmAfter / 10)
+	}
+}
+
 // next runs the errand that is due.
 func next(t *testing.T, f *Fleet) (done bool) {
 	t.Helper()
+	due(f, f.clock.(*testclock.FakeClock), 0)
 	e, shutdown := f.errands.Get()
 	if shutdown {
 		t.Fatal("no errand")
