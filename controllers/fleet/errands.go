@@ -140,13 +140,14 @@ const (
 func (n *follower) due(e errand) (Room, verdict) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.state == nil || !n.live {
+	state := n.mirror.State()
+	if state == nil || !n.live {
 		return Room{}, errandEarly
 	}
 	if e.session != "" {
-		if m, ok := n.state.Session(e.session); !ok || m.Status != room.Associated {
+		if m, ok := state.Session(e.session); !ok || m.Status != room.Associated {
 			return Room{}, errandMoot
 		}
 	}
-	return Room{ID: n.state.ID, Epoch: n.claim.Epoch, Pod: n.pod}, errandDue
+	return Room{ID: state.ID, Epoch: n.claim.Epoch, Pod: n.pod}, errandDue
 }

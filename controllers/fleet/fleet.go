@@ -148,7 +148,10 @@ func (f *Fleet) adopt(c Claim, state *room.State) *follower {
 	f.begin()
 	ctx, cancel := context.WithCancel(context.Background()) // until the fleet stops
 	n := &follower{fleet: f, cancel: cancel, claim: c, pod: f.dialer.Pod(c.Endpoint, c.PodUID), urgent: make(chan struct{}, 1),
-		state: state, lostAt: f.clock.Now()}
+		lostAt: f.clock.Now()}
+	if state != nil {
+		n.mirror.Learn(state)
+	}
 	if uid, ok := f.uids[c.Room]; ok && uid != c.RoomUID {
 		f.deleted(c.Room) // an earlier room of this name
 	}

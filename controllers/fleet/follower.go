@@ -29,9 +29,8 @@ type follower struct {
 
 	mu      sync.Mutex
 	watched uint64 // the last event that the watch brought; 0: none yet
-	state   *room.State
-	partial []room.Event // what has come of a command that state is to have as a whole
-	shared  *room.State  // a copy of state that was given out; nil when state has changed
+	mirror  room.Replica
+	shared  *room.State // a clone of its state that was given out; nil when that has changed
 	live    bool
 	refused bool      // the last call found nobody listening
 	lostAt  time.Time // since when it is not live
@@ -42,8 +41,8 @@ func (n *follower) replica() Replica {
 	defer n.mu.Unlock()
 	r := Replica{Epoch: n.claim.Epoch, Live: n.live,
 		Lost: !n.live && (n.refused || n.fleet.clock.Since(n.lostAt) >= lostAfter)}
-	if n.state != nil && n.shared == nil {
-		n.shared = n.state.Clone()
+	if state := n.mirror.State(); state != nil && n.shared == nil {
+		n.shared = state.Clone()
 	}
 	r.State = n.shared
 	return r
@@ -107,66 +106,36 @@ func (n *follower) apply(f mediaapi.Frame) (news bool, err error) {
 	news = !n.live
 	switch e := f.Event; {
 	case f.Snapshot != nil:
-		news = n.replace(f.Snapshot) || news
-		n.watched, n.partial = f.Snapshot.Seq, nil
+		news = n.replace(n.mirror.Begin, f.Snapshot) || news
+		n.watched = f.Snapshot.Seq
 		n.fleet.listener.Snapshot(f.Snapshot)
 	case e != nil:
 		news = news || e.Room != nil
-		if !n.follows(*e) {
-			n.watched, n.partial = 0, nil // a snapshot mends it
+		if !n.mirror.Follow(*e) {
+			n.watched = 0 // a snapshot mends it
 			return false, errGap
 		}
-		n.watched = e.Seq
-		n.fleet.listener.Event(n.state.ID, *e)
+		n.watched, n.shared = e.Seq, nil
+		n.fleet.listener.Event(n.mirror.State().ID, *e)
 	}
 	n.live, n.refused = true, false
-	n.fleet.errandsOf(n.claim.RoomUID, n.state, f)
+	n.fleet.errandsOf(n.claim.RoomUID, n.mirror.State(), f)
 	return news, nil
 }
 
-// follows brings the replica up to an event, unless the answer to a call did so already.
-// It is false if one is missing between them. Call it with the lock held.
-func (n *follower) follows(e room.Event) bool {
-	switch {
-	case n.state == nil:
-		return false
-	case e.Epoch == n.state.Epoch && e.Seq <= n.state.Seq:
-		return true
-	}
-	last := n.state.Seq
-	if i := len(n.partial) - 1; i >= 0 {
-		last = max(last, n.partial[i].Seq)
-	}
-	if e.Epoch != n.state.Epoch || e.Seq != last+1 {
-		return false
-	}
-	n.partial = append(n.partial, e)
-	if e.More {
-		return true
-	}
-	// The next pod may be seeded at any moment: with what the room once was, nothing in between.
-	for _, e := range n.partial {
-		n.state.Apply(e) // not if it is known by now
-	}
-	n.partial, n.shared = nil, nil
-	return true
-}
-
-// replace takes a state of the whole room, unless the replica is ahead of it, and says
-// whether the phase changed. Call it with the lock held.
-func (n *follower) replace(s *room.State) bool {
-	old := n.state
-	if old != nil && old.Epoch == s.Epoch && old.Seq > s.Seq {
-		return false
-	}
-	n.state, n.shared = s, nil
-	return old == nil || old.Phase != s.Phase
+// replace takes a whole state, by one of the ways that the replica has, and says whether the
+// phase changed. Call it with the lock held.
+func (n *follower) replace(take func(*room.State), s *room.State) bool {
+	old := n.mirror.State()
+	take(s)
+	n.shared = nil
+	return old == nil || old.Phase != n.mirror.State().Phase
 }
 
 // learn takes the answer to a call, which may have overtaken the watch.
 func (n *follower) learn(s *room.State) {
 	n.mu.Lock()
-	news := n.replace(s)
+	news := n.replace(n.mirror.Learn, s)
 	n.mu.Unlock()
 	if news {
 		n.fleet.wake(n.claim.Room, 0)

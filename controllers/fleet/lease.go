@@ -69,8 +69,8 @@ func (n *follower) renewOnce(ctx context.Context) {
 func (n *follower) held() uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.state == nil || n.state.Epoch != n.claim.Epoch {
-		return 0
+	if state := n.mirror.State(); state != nil && state.Epoch == n.claim.Epoch {
+		return state.Seq
 	}
-	return n.state.Seq
+	return 0
 }

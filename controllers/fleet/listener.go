@@ -107,8 +107,8 @@ func (f *Fleet) deleted(name types.NamespacedName) {
 func (n *follower) id() room.ID {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.state != nil {
-		return n.state.ID
+	if state := n.mirror.State(); state != nil {
+		return state.ID
 	}
 	return room.ID{UID: string(n.claim.RoomUID), Namespace: n.claim.Room.Namespace, Name: n.claim.Room.Name}
 }

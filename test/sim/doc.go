@@ -7,7 +7,7 @@
 //	go test ./test/sim -seeds=100000          # more of them
 //	go test ./test/sim -run Seeds -seed=4711 -seeds=1 -lines=5000   # one, with its whole story
 //
-// Real is what decides: package room in every pod, package admission in every gateway and
+// Real is what decides: package room in every pod and replica, package admission in every gateway and
 // operator, package token's tokens and their verification. They run unchanged as coroutines
 // (see process): a call over the network parks the caller until the answer, a timeout or a
 // crash comes.

@@ -33,8 +33,7 @@ type follower struct {
 	epoch uint64
 	pod   string
 
-	state    *room.State  // nil: none yet
-	partial  []room.Event // what has come of a command that state is to have as a whole
+	mirror   room.Replica
 	watched  uint64
 	live     bool
 	refused  bool
@@ -62,10 +61,13 @@ func (o *operator) followPod(epoch uint64, pod string, state *room.State) {
 	case old != nil:
 		old.stopped = true
 		if state == nil {
-			state = old.state
+			state = old.mirror.State()
 		}
 	}
-	n := &follower{operator: o, epoch: epoch, pod: pod, state: state, lostAt: o.now, came: func() {}, hurry: func() {}}
+	n := &follower{operator: o, epoch: epoch, pod: pod, lostAt: o.now, came: func() {}, hurry: func() {}}
+	if state != nil {
+		n.mirror.Learn(state)
+	}
 	o.follower = n
 	o.spawn(o.host, n.watch)
 	o.spawn(o.host, n.renewAlways)
@@ -132,12 +134,14 @@ func (n *follower) take(f mediaapi.Frame) error {
 	news := !n.live
 	switch e := f.Event; {
 	case f.Snapshot != nil:
-		n.replace(f.Snapshot.Clone())
-		n.watched, n.partial = f.Snapshot.Seq, nil
+		n.mirror.Begin(f.Snapshot.Clone())
+		n.watched = f.Snapshot.Seq
 	case e != nil:
 		news = news || e.Room != nil
-		if !n.follows(*e) {
-			n.watched, n.partial = 0, nil
+		event := *e
+		event.More = e.More && n.mutation != halves
+		if !n.mirror.Follow(event) {
+			n.watched = 0
 			return errGap
 		}
 		n.watched = e.Seq
@@ -166,48 +170,17 @@ func momentous(f mediaapi.Frame) bool {
 	return f.Snapshot != nil || e != nil && (e.Record != nil || e.Settings != nil || e.Room != nil || e.Type == room.EventLeft)
 }
 
-func (n *follower) follows(e room.Event) bool {
-	switch {
-	case n.state == nil:
-		return false
-	case e.Epoch == n.state.Epoch && e.Seq <= n.state.Seq:
-		return true
-	}
-	last := n.state.Seq
-	if i := len(n.partial) - 1; i >= 0 {
-		last = max(last, n.partial[i].Seq)
-	}
-	if e.Epoch != n.state.Epoch || e.Seq != last+1 {
-		return false
-	}
-	n.partial = append(n.partial, e)
-	if e.More && n.mutation != halves {
-		return true
-	}
-	for _, e := range n.partial {
-		n.state.Apply(e) // not if it is known by now
-	}
-	n.partial = nil
-	return true
-}
-
-func (n *follower) replace(s *room.State) {
-	if old := n.state; old == nil || old.Epoch != s.Epoch || old.Seq <= s.Seq {
-		n.state = s
-	}
-}
-
 func (n *follower) learn(s *room.State) {
-	n.replace(s)
+	n.mirror.Learn(s)
 	n.wake()
 }
 
 // held is the last event of the epoch that the replica holds.
 func (n *follower) held() uint64 {
-	if n.state == nil || n.state.Epoch != n.epoch {
-		return 0
+	if state := n.mirror.State(); state != nil && state.Epoch == n.epoch {
+		return state.Seq
 	}
-	return n.state.Seq
+	return 0
 }
 
 // renewAlways keeps strangers welcome, and tells the pod what is held here.
@@ -232,7 +205,7 @@ func (n *follower) renewAlways(p *process) {
 func (n *follower) errandsOf(f mediaapi.Frame) {
 	switch e := f.Event; {
 	case f.Snapshot != nil:
-		for _, m := range n.state.Members {
+		for _, m := range n.mirror.State().Members {
 			if m.Status == room.Associated {
 				n.errand(errand{session: m.Session}, confirmAfter)
 			}

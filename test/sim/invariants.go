@@ -275,11 +275,11 @@ func (c *checks) kept(p *pod, s *room.State) {
 func (c *checks) followed(n *follower) {
 	p := c.pods[n.pod]
 	l := c.logs[p]
-	if n.state == nil || l == nil || l.last.Epoch != n.state.Epoch {
+	if n.mirror.State() == nil || l == nil || l.last.Epoch != n.mirror.State().Epoch {
 		return
 	}
-	if was := l.states[n.state.Seq]; was == nil || !reflect.DeepEqual(was, n.state) {
-		c.violate(Copies, "%s at %d.%d holds %+v, and it was %+v", n.host.name, n.state.Epoch, n.state.Seq, n.state, was)
+	if was := l.states[n.mirror.State().Seq]; was == nil || !reflect.DeepEqual(was, n.mirror.State()) {
+		c.violate(Copies, "%s at %d.%d holds %+v, and it was %+v", n.host.name, n.mirror.State().Epoch, n.mirror.State().Seq, n.mirror.State(), was)
 	}
 }
 

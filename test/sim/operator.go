@@ -126,8 +126,8 @@ func (o *operator) wakeAfter(d time.Duration) {
 func (o *operator) reconcile(p *process) {
 	stored := o.cache.room
 	vr := stored
-	if n := o.follower; n != nil && n.live && n.state != nil && n.epoch == vr.status.epoch && n.state.Epoch == n.epoch {
-		summarize(&vr, n.state)
+	if n := o.follower; n != nil && n.live && n.mirror.State() != nil && n.epoch == vr.status.epoch && n.mirror.State().Epoch == n.epoch {
+		summarize(&vr, n.mirror.State())
 	}
 	o.ensureMedia(p, &vr)
 	o.writeStatus(p, stored, vr)
@@ -198,8 +198,8 @@ func (o *operator) handOver(p *process, vr *voiceRoom, pod podObject) {
 
 // seed is the last known state of the epoch before: the replica, or what the status says.
 func (o *operator) seed(vr voiceRoom) *room.State {
-	if n := o.follower; n != nil && n.state != nil && n.state.Phase != room.Closed {
-		seed := n.state.Clone()
+	if n := o.follower; n != nil && n.mirror.State() != nil && n.mirror.State().Phase != room.Closed {
+		seed := n.mirror.State().Clone()
 		seed.EmptySince = nil
 		if seed.Epoch+1 < vr.status.epoch {
 			recall(seed, vr.status)
@@ -236,10 +236,10 @@ func recall(seed *room.State, s roomStatus) {
 // keep tells the pod a newer spec, and that the pods before it are dead.
 func (o *operator) keep(p *process, vr *voiceRoom) {
 	n, s := o.follower, &vr.status
-	if !n.live || n.state == nil || n.state.Epoch != s.epoch {
+	if !n.live || n.mirror.State() == nil || n.mirror.State().Epoch != s.epoch {
 		return
 	}
-	if n.state.Settings.Generation < vr.spec.Generation {
+	if n.mirror.State().Settings.Generation < vr.spec.Generation {
 		newer, err := o.dial(p, s.pod).put(mediaapi.PutRequest{ID: o.id, Epoch: s.epoch, Spec: vr.spec})
 		if err != nil {
 			return
@@ -362,7 +362,7 @@ func (o *operator) runErrand(p *process, e errand) bool {
 	switch {
 	case n == nil || n.stopped:
 		return true // the snapshot of the next watch brings it again
-	case n.state == nil || !n.live:
+	case n.mirror.State() == nil || !n.live:
 		return false
 	}
 	r := o.admission(p, o.cache.room)
@@ -370,7 +370,7 @@ func (o *operator) runErrand(p *process, e errand) bool {
 	if e.session == "" {
 		return o.desk.Repair(context.Background(), r, nil) == nil
 	}
-	if m, ok := n.state.Session(e.session); !ok || m.Status != room.Associated {
+	if m, ok := n.mirror.State().Session(e.session); !ok || m.Status != room.Associated {
 		return true
 	}
 	_, err := o.desk.Confirm(context.Background(), r, e.session)
