@@ -26,9 +26,9 @@ test: test-web test-go test-browser ## Run every test: Go with -race, web, chart
 .PHONY: test-go
 test-go: ## Run the Go tests, with a real kube-apiserver and etcd.
 	@echo "compiling with the race detector, then testing (ten minutes the first time, three later)"
-	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -timeout 20m $$(go list ./... | grep -v /test/e2e)
+	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -timeout 20m $$(go list ./... | grep -v /test/system)
 	@# It builds the commands itself, which the test cache does not know: -count=1.
-	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -count=1 -timeout 20m ./test/e2e
+	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -count=1 -timeout 20m ./test/system
 
 .PHONY: test-web
 test-web: ## Check the types of the web client and run its unit tests.
@@ -43,7 +43,7 @@ test-browser: ## Let Chromium and Firefox talk to each other through a whole sys
 
 .PHONY: e2e
 e2e: ## Prove the whole flow, and what happens when processes die.
-	KUBEBUILDER_ASSETS="$(ASSETS)" go test -count=1 -timeout 20m -v ./test/e2e/...
+	KUBEBUILDER_ASSETS="$(ASSETS)" go test -count=1 -timeout 20m -v ./test/system/...
 
 .PHONY: torture
 torture: ## Race 64 callers for seats while what serves them is killed, wedged and cut off, and judge every answer. N=20000, SEED=.
