@@ -38,6 +38,9 @@ const (
 	ReasonPoolExhausted        = "PoolExhausted"
 	ReasonWaitingForPod        = "WaitingForPod"
 	ReasonPodClaimed           = "PodClaimed"
+	ReasonMigrating            = "Migrating"
+	ReasonQuotaExceeded        = "QuotaExceeded"
+	ReasonNodeWithoutAddress   = "NodeWithoutAddress"
 	ReasonPodUnreachable       = "PodUnreachable"
 	ReasonWaitingForOwner      = "WaitingForOwner"
 	ReasonOwnerAssociated      = "OwnerAssociated"
@@ -65,6 +68,7 @@ const (
 	CloseEmpty       CloseReason = "Empty"       // nobody was in it for emptyTimeout
 	CloseMaxDuration CloseReason = "MaxDuration" // it was as old as it may become
 	CloseByModerator CloseReason = "ClosedByModerator"
+	CloseDrained     CloseReason = "Drained" // its pod had to go, and its drain policy is Close
 )
 
 // Labels and annotations.
@@ -76,6 +80,8 @@ const (
 	LabelRoomNamespace = "voiceroom.dev/room-namespace"
 	LabelRoomName      = "voiceroom.dev/room-name"
 	LabelRoomUID       = "voiceroom.dev/room-uid"
+	// LabelTemplate is the hash of the template that a media pod was made from.
+	LabelTemplate = "voiceroom.dev/template"
 	// AnnotationEpoch is the room's epoch that a pod was claimed under.
 	AnnotationEpoch = "voiceroom.dev/epoch"
 	// AnnotationWake, set to a time by the gateway when somebody wants to join a

@@ -78,7 +78,8 @@ type MediaPoolSpec struct {
 	// +kubebuilder:validation:items:MaxLength=63
 	AllowedNamespaces []string `json:"allowedNamespaces,omitempty"`
 
-	// Warm is how many idle pods stay ready.
+	// Warm is how many idle pods stay ready at least. When rooms are made faster than pods
+	// start, more are kept.
 	// +optional
 	// +kubebuilder:default=2
 	// +kubebuilder:validation:Minimum=0
@@ -106,6 +107,41 @@ type MediaPoolSpec struct {
 	// +optional
 	// +kubebuilder:default={}
 	Template PodParts `json:"template,omitzero"`
+
+	// +optional
+	// +kubebuilder:default={}
+	Update PoolUpdate `json:"update,omitzero"`
+
+	// NamespaceQuota bounds what the rooms of any one namespace may sum to in this pool. How
+	// many rooms a namespace may have is a ResourceQuota's to say
+	// (count/voicerooms.voiceroom.dev).
+	// +optional
+	NamespaceQuota NamespaceQuota `json:"namespaceQuota,omitzero"`
+}
+
+// PoolUpdate says how pods are replaced whose template is not the pool's any more: idle
+// ones at once, and those that hold a room when it has ended, or at the deadline.
+type PoolUpdate struct {
+	// Deadline is how long after a change of the template the rooms in older pods are left
+	// alone. Then each room's own drain policy applies.
+	// +optional
+	// +kubebuilder:default="24h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('8760h')",message="must be between 0s and 8760h"
+	Deadline *metav1.Duration `json:"deadline,omitempty"`
+}
+
+// NamespaceQuota are sums over the rooms of one namespace that have, or want, a pod.
+type NamespaceQuota struct {
+	// MaxMembers is the most that the rooms' maxMembers may sum to. Unset: no limit.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100000000
+	MaxMembers *int32 `json:"maxMembers,omitempty"`
+	// MaxMics is the most that the rooms' maxMics may sum to. Unset: no limit.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
+	MaxMics *int32 `json:"maxMics,omitempty"`
 }
 
 // MediaPoolStatus counts the pool's pods.
@@ -119,6 +155,15 @@ type MediaPoolStatus struct {
 	// Starting pods are not ready yet.
 	// +optional
 	Starting int32 `json:"starting"`
+	// Wanted is how many idle pods the pool keeps now: warm, or more when rooms are made fast.
+	// +optional
+	Wanted int32 `json:"wanted"`
+	// Outdated pods were made from an earlier template.
+	// +optional
+	Outdated int32 `json:"outdated"`
+	// Template is what pods are made from now.
+	// +optional
+	Template TemplateStatus `json:"template,omitzero"`
 	// Selector of the pool's pods, for the scale subresource.
 	// +optional
 	Selector string `json:"selector,omitempty"`
@@ -126,6 +171,16 @@ type MediaPoolStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// TemplateStatus tells a pod template from those before.
+type TemplateStatus struct {
+	// Hash of the template, which pods carry in the label voiceroom.dev/template.
+	// +optional
+	Hash string `json:"hash,omitempty"`
+	// Since is when the pool began to make pods of it; update.deadline counts from then.
+	// +optional
+	Since *metav1.Time `json:"since,omitempty"`
 }
 
 // MediaPool is where media pods come from.

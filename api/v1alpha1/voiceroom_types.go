@@ -66,6 +66,17 @@ const (
 	EmptySleep EmptyPolicy = "Sleep" // it gives its pod back and wakes at the next join
 )
 
+// DrainPolicy says what becomes of a room whose pod has to go.
+// +kubebuilder:validation:Enum=Migrate;Wait;Close
+type DrainPolicy string
+
+// Drain policies.
+const (
+	DrainMigrate DrainPolicy = "Migrate" // it moves to another pod at once, and the call goes on
+	DrainWait    DrainPolicy = "Wait"    // it goes on until it ends by itself, or the deadline
+	DrainClose   DrainPolicy = "Close"   // it ends
+)
+
 // VoiceRoomSpec is where a room starts. A later edit is a command: only the
 // fields that changed are applied, so that a resync never undoes what a
 // moderator did in the call.
@@ -210,6 +221,24 @@ type RoomMedia struct {
 	// +kubebuilder:validation:MaxLength=40
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="media.pool is immutable"
 	Pool string `json:"pool,omitempty"`
+
+	// +optional
+	// +kubebuilder:default={}
+	Drain RoomDrain `json:"drain,omitzero"`
+}
+
+// RoomDrain says what becomes of the room when its pod has to go: its node is drained or
+// scaled away, the pod is evicted, or its pool's update has reached its deadline.
+type RoomDrain struct {
+	// +optional
+	// +kubebuilder:default=Migrate
+	Policy DrainPolicy `json:"policy,omitempty"`
+
+	// Deadline is how long a room that waits may go on; then it is migrated.
+	// +optional
+	// +kubebuilder:default="1h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('720h')",message="must be between 0s and 720h"
+	Deadline *metav1.Duration `json:"deadline,omitempty"`
 }
 
 // RoomLifecycle says when a room ends by itself.
