@@ -56,6 +56,7 @@ func (a *api) handler() http.Handler {
 	route("POST /v1/room/reservations", anyCaller, body(a, mediaapi.MaxRequest, a.reserve))
 	route("POST /v1/room/commands", anyCaller, body(a, mediaapi.MaxRequest, a.command))
 	route("PUT /v1/room/lease", anyCaller, body(a, mediaapi.MaxRequest, a.renew))
+	route("PUT /v1/room/moved", operatorOnly, body(a, mediaapi.MaxRequest, a.moved))
 	route("GET /v1/room/members", anyCaller, body(a, 0, a.member))
 	route("GET /v1/room/sessions/{session}", anyCaller, body(a, 0, a.session))
 	route("POST /v1/room/sessions", anyCaller, body(a, mediaapi.MaxRequest, a.signal))
@@ -174,6 +175,10 @@ func (a *api) reserve(_ *http.Request, r mediaapi.ReserveRequest) (*mediaapi.Res
 
 func (a *api) renew(_ *http.Request, r mediaapi.LeaseRequest) (*none, error) {
 	return ask(a.keeper, func() (*none, error) { return nil, a.keeper.renew(r) })
+}
+
+func (a *api) moved(_ *http.Request, r mediaapi.MovedRequest) (*none, error) {
+	return ask(a.keeper, func() (*none, error) { return nil, a.keeper.moved(r) })
 }
 
 func (a *api) putKeys(_ *http.Request, k mediaapi.Keys) (*none, error) {

@@ -113,6 +113,13 @@ func (c *Client) Renew(ctx context.Context, epoch, seq uint64) error {
 	return c.do(ctx, http.MethodPut, "/v1/room/lease", LeaseRequest{Epoch: epoch, Seq: seq}, nil)
 }
 
+// Moved tells a pod that its room has a newer one, see MovedRequest. The pod says goodbye to
+// clients as they arrive there, to all of them within seconds, and then ends. A pod that has
+// ended is ErrUnreachable or refuses with RoomClosed or Stopping.
+func (c *Client) Moved(ctx context.Context, r MovedRequest) error {
+	return c.do(ctx, http.MethodPut, "/v1/room/moved", r, nil)
+}
+
 // Signal opens a session with a client's offer.
 func (c *Client) Signal(ctx context.Context, r SignalRequest) (*SignalAnswer, error) {
 	return reply[SignalAnswer](ctx, c, http.MethodPost, "/v1/room/sessions", r)

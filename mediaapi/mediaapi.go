@@ -14,6 +14,7 @@
 //	POST   /v1/room/reservations            ReserveRequest -> Reservation  operator, gateway
 //	POST   /v1/room/commands                CommandRequest -> CommandResult  operator, gateway
 //	PUT    /v1/room/lease                   LeaseRequest                 operator, gateway
+//	PUT    /v1/room/moved                   MovedRequest                 operator
 //	GET    /v1/room/members?subject=S       SessionInfo                  operator, gateway
 //	GET    /v1/room/sessions/{session}      SessionInfo                  operator, gateway
 //	POST   /v1/room/sessions                SignalRequest -> SignalAnswer  gateway
@@ -115,6 +116,16 @@ type LeaseRequest struct {
 	// Seq is the event up to which the operator holds a replica, which makes events
 	// durable. A gateway, which keeps none, says 0.
 	Seq uint64 `json:"seq,omitempty"`
+}
+
+// MovedRequest tells the pod of a room that has a newer one to send its clients there, while
+// their connections here stand. It seals the room if nothing has yet. It may be repeated.
+type MovedRequest struct {
+	Epoch uint64 `json:"epoch"` // of this pod
+	To    uint64 `json:"to"`    // the epoch that clients are to join; higher than Epoch, never lower than before
+	// Silent are members who may not be heard any more: whoever was muted or thrown out, or lost
+	// its microphone, in the newer epoch. They are cut off here before the call returns, and stay so.
+	Silent []uint32 `json:"silent,omitempty"`
 }
 
 // SignalRequest carries a client's offer (RFC 9725).
