@@ -19,6 +19,7 @@ import (
 	"voiceroom.dev/voiceroom/admission"
 	"voiceroom.dev/voiceroom/chat/registry"
 	"voiceroom.dev/voiceroom/controllers/chatprovider"
+	"voiceroom.dev/voiceroom/controllers/drain"
 	"voiceroom.dev/voiceroom/controllers/fleet"
 	"voiceroom.dev/voiceroom/controllers/groupchat"
 	"voiceroom.dev/voiceroom/controllers/joinrequest"
@@ -73,7 +74,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		pusher    = &fleet.Pusher{Pods: mgr.GetClient(), Dialer: dialer, Namespace: o.MediaNamespace}
 		orphans   = &groupchat.Orphans{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.Namespace}
 	)
-	if err := addWebhook(mgr, o.Webhook, rooms); err != nil {
+	if err := errors.Join(addWebhook(mgr, o.Webhook, rooms), drain.Index(ctx, mgr.GetFieldIndexer())); err != nil {
 		return err
 	}
 	for _, runnable := range []manager.Runnable{

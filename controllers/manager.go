@@ -44,7 +44,7 @@ func ManagerOptions(o Options) manager.Options {
 			DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
 				&corev1.Pod{}:  {Namespaces: map[string]cache.Config{o.MediaNamespace: {}}},
-				&corev1.Node{}: {Transform: onlyAddresses},
+				&corev1.Node{}: {Transform: onlyWhatMatters},
 			},
 		},
 		Client:                  client.Options{Cache: &client.CacheOptions{DisableFor: uncached}},
@@ -55,14 +55,19 @@ func ManagerOptions(o Options) manager.Options {
 	}
 }
 
-// onlyAddresses keeps of a node what the operator needs of it.
-func onlyAddresses(o any) (any, error) {
-	if node, ok := o.(*corev1.Node); ok {
-		kept := &corev1.Node{Status: corev1.NodeStatus{Addresses: node.Status.Addresses}}
-		kept.Name, kept.UID, kept.ResourceVersion = node.Name, node.UID, node.ResourceVersion
-		return kept, nil
+// onlyWhatMatters keeps of a node what the operator needs of it: where it is reached, and
+// whether its pods have to go.
+func onlyWhatMatters(o any) (any, error) {
+	node, ok := o.(*corev1.Node)
+	if !ok {
+		return o, nil
 	}
-	return o, nil
+	kept := &corev1.Node{
+		Spec:   corev1.NodeSpec{Unschedulable: node.Spec.Unschedulable, Taints: node.Spec.Taints},
+		Status: corev1.NodeStatus{Addresses: node.Status.Addresses},
+	}
+	kept.Name, kept.UID, kept.ResourceVersion, kept.DeletionTimestamp = node.Name, node.UID, node.ResourceVersion, node.DeletionTimestamp
+	return kept, nil
 }
 
 // consistentClient is mgr's client with reads from the cache that wait until the
