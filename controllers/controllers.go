@@ -24,12 +24,17 @@ import (
 	"voiceroom.dev/voiceroom/controllers/groupchat"
 	"voiceroom.dev/voiceroom/controllers/joinrequest"
 	"voiceroom.dev/voiceroom/controllers/mediapool"
+	"voiceroom.dev/voiceroom/controllers/pace"
 	"voiceroom.dev/voiceroom/controllers/signingkeys"
 	"voiceroom.dev/voiceroom/controllers/voiceroom"
 	"voiceroom.dev/voiceroom/mediaapi"
 	"voiceroom.dev/voiceroom/token"
 	"voiceroom.dev/voiceroom/webhook"
 )
+
+// summariesPerSecond is the most writes in any second that only follow comings and goings,
+// of all rooms and groups together.
+const summariesPerSecond = 50
 
 // sweepGroups is how often groups that no GroupChat holds are looked for.
 const sweepGroups = 10 * time.Minute
@@ -65,6 +70,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	var (
 		wall      = clock.RealClock{}
+		summaries = pace.NewBudget(summariesPerSecond)
 		keyring   = signingkeys.NewKeyring()
 		tickets   = signingkeys.NewTickets(keyring, wall.Now, rand.Reader)
 		dialer    = mediaapi.NewDialer(token.CallerOperator, token.NewMinter(keyring.Operator, wall.Now, nil), keyring.Roots, wall.Now)
@@ -92,11 +98,13 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		(&chatprovider.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Opener: o.Opener, Providers: o.Providers,
 			Now: wall.Now}).SetupWithManager(mgr),
 		(&groupchat.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Providers: o.Providers, Orphans: orphans,
-			Events: mgr.GetEventRecorder("voiceroom-groupchat"), Installation: installation, Now: wall.Now}).SetupWithManager(ctx, mgr),
+			Events: mgr.GetEventRecorder("voiceroom-groupchat"), Installation: installation, Now: wall.Now,
+			Counts: pace.New(summaries, groupchat.CountEvery)}).SetupWithManager(ctx, mgr),
 		(&mediapool.Reconciler{Client: consistent, Keyring: keyring, Promised: allocator.Promised, Waiting: allocator.Waiting,
 			Namespace: o.MediaNamespace, Image: o.MediaImage, Clock: wall, Pick: mathrand.IntN}).SetupWithManager(mgr),
 		(&voiceroom.Reconciler{Client: consistent, Fleet: rooms, Allocator: allocator, Dialer: dialer, Keyring: keyring, Tickets: tickets,
-			Events: mgr.GetEventRecorder("voiceroom-room"), Clock: wall, MediaNamespace: o.MediaNamespace, GatewayURL: o.GatewayURL}).SetupWithManager(ctx, mgr),
+			Events: mgr.GetEventRecorder("voiceroom-room"), Clock: wall, MediaNamespace: o.MediaNamespace, GatewayURL: o.GatewayURL,
+			Summaries: pace.New(summaries, voiceroom.SummaryEvery)}).SetupWithManager(ctx, mgr),
 		(&voiceroom.Sweeper{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Dialer: dialer}).SetupWithManager(mgr),
 		(&joinrequest.Reconciler{Client: mgr.GetClient(), Rooms: rooms, Tickets: tickets, Count: clerk.Count, Now: wall.Now}).SetupWithManager(ctx, mgr),
 	)

@@ -27,6 +27,7 @@ import (
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
 	"voiceroom.dev/voiceroom/chat"
+	"voiceroom.dev/voiceroom/controllers/pace"
 )
 
 // callTimeout bounds what one reconciliation may wait for the chat provider.
@@ -48,8 +49,8 @@ type Reconciler struct {
 	// never changes (the UID of the namespace kube-system) and has no slash.
 	Installation string
 	Now          func() time.Time
-
-	pace pace
+	// Counts spaces the writes of nothing but a number of members.
+	Counts *pace.Pacer
 }
 
 // +kubebuilder:rbac:groups=voiceroom.dev,resources=groupchats,verbs=get;list;watch;patch
@@ -200,7 +201,7 @@ func (r *Reconciler) patchStatus(ctx context.Context, stored, gc *v1alpha1.Group
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("writing the status: %w", err)
 	}
-	r.pace.wrote(gc.UID, r.Now())
+	r.Counts.Wrote(gc.UID, r.Now())
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"voiceroom.dev/voiceroom/chat"
 	"voiceroom.dev/voiceroom/controllers/chatprovider"
 	"voiceroom.dev/voiceroom/controllers/groupchat"
+	"voiceroom.dev/voiceroom/controllers/pace"
 	"voiceroom.dev/voiceroom/test/apiserver"
 )
 
@@ -30,7 +31,7 @@ func TestFlow(t *testing.T) {
 			return err
 		}
 		return (&groupchat.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Providers: w.chats,
-			Events: mgr.GetEventRecorder("test"), Installation: installation, Now: time.Now,
+			Events: mgr.GetEventRecorder("test"), Installation: installation, Counts: pace.New(pace.NewBudget(50), groupchat.CountEvery), Now: time.Now,
 			Orphans: &groupchat.Orphans{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: w.namespace}}).SetupWithManager(ctx, mgr)
 	})
 	cp := w.addProvider(t)

@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -33,7 +34,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Named("groupchat").
 		For(&v1alpha1.GroupChat{}, builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, bound))).
 		Watches(&v1alpha1.ChatProvider{}, handler.EnqueueRequestsFromMapFunc(r.waiting), builder.WithPredicates(providerNews)).
-		Watches(&v1alpha1.VoiceRoom{}, handler.EnqueueRequestsFromMapFunc(groupOf), builder.WithPredicates(roomNews)).
+		Watches(&v1alpha1.VoiceRoom{}, roomNews).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 16}). // each waits for the chat back end
 		Complete(reconcile.AsReconciler(r.Client, r))
 	if err != nil {
@@ -60,14 +61,6 @@ func (r *Reconciler) waiting(ctx context.Context, o client.Object) []reconcile.R
 	return requests
 }
 
-func groupOf(_ context.Context, o client.Object) []reconcile.Request {
-	room := o.(*v1alpha1.VoiceRoom)
-	if room.Status.GroupChat == "" {
-		return nil
-	}
-	return []reconcile.Request{{NamespacedName: client.ObjectKey{Namespace: room.Namespace, Name: room.Status.GroupChat}}}
-}
-
 // bound passes a group that was just bound to its room.
 var bound = predicate.Funcs{
 	CreateFunc: func(event.CreateEvent) bool { return false }, // passes anyway
@@ -88,14 +81,20 @@ var providerNews = predicate.Funcs{
 	},
 }
 
-// roomNews passes rooms that were activated or whose number of members changed.
-var roomNews = predicate.Funcs{
-	CreateFunc: func(event.CreateEvent) bool { return false }, // the group's own comes too
-	DeleteFunc: func(event.DeleteEvent) bool { return false },
-	UpdateFunc: func(e event.UpdateEvent) bool {
+// roomNews brings a group back at once when its room was activated, and in a while when
+// the number of members there has changed: people come and go one after the other.
+var roomNews = handler.Funcs{
+	UpdateFunc: func(_ context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		old, now := e.ObjectOld.(*v1alpha1.VoiceRoom), e.ObjectNew.(*v1alpha1.VoiceRoom)
-		return old.Status.Members != now.Status.Members ||
-			meta.IsStatusConditionTrue(old.Status.Conditions, v1alpha1.ConditionActivated) !=
-				meta.IsStatusConditionTrue(now.Status.Conditions, v1alpha1.ConditionActivated)
+		if now.Status.GroupChat == "" {
+			return
+		}
+		group := reconcile.Request{NamespacedName: client.ObjectKey{Namespace: now.Namespace, Name: now.Status.GroupChat}}
+		switch {
+		case meta.IsStatusConditionTrue(old.Status.Conditions, v1alpha1.ConditionActivated) != meta.IsStatusConditionTrue(now.Status.Conditions, v1alpha1.ConditionActivated):
+			q.Add(group)
+		case old.Status.Members != now.Status.Members:
+			q.AddAfter(group, CountEvery)
+		}
 	},
 }

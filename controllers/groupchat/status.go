@@ -2,32 +2,26 @@ package groupchat
 
 import (
 	"errors"
-	"maps"
-	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
 )
 
 const (
-	countEvery  = 30 * time.Second       // while a room is bound; its own news come at once
-	resyncEvery = 5 * time.Minute        // otherwise
+	resyncEvery = 5 * time.Minute        // without news of the room or the provider
 	retryFirst  = 500 * time.Millisecond // after the first failure
 	retryMost   = 15 * time.Second
 	giveUpAfter = time.Minute // on a provider that is being deleted and does not answer
-
-	// Changes of nothing but the number of members are written this often for one
-	// group, and for all of them: rooms tell their own members sooner.
-	writeEvery      = time.Second
-	writesPerSecond = 10
 )
+
+// CountEvery is how often a change of nothing but the number of members is written for one
+// group: nothing waits for that number, and the room tells its own sooner.
+const CountEvery = 30 * time.Second
 
 // conclude derives the Ready condition from what the steps ended with. Problems
 // are retried sooner or later; other errors are the work queue's.
@@ -52,8 +46,6 @@ func (r *Reconciler) conclude(gc *v1alpha1.GroupChat, err error) (ctrl.Result, e
 	switch {
 	case p != nil:
 		return ctrl.Result{RequeueAfter: r.patience(gc)}, nil
-	case gc.Status.BoundRoom != nil:
-		return ctrl.Result{RequeueAfter: countEvery}, nil
 	}
 	return ctrl.Result{RequeueAfter: resyncEvery}, nil
 }
@@ -74,42 +66,5 @@ func (r *Reconciler) writeAgainIn(stored, gc *v1alpha1.GroupChat) time.Duration 
 	if stored.Status.Members == gc.Status.Members || !equality.Semantic.DeepEqual(rest, gc.Status) {
 		return 0
 	}
-	return r.pace.wait(gc.UID, r.Now())
-}
-
-// pace remembers which groups' status was written within the last second. Safe
-// for concurrent use.
-type pace struct {
-	mu   sync.Mutex
-	last map[types.UID]time.Time
-	all  *rate.Limiter
-}
-
-func (p *pace) wrote(uid types.UID, now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	maps.DeleteFunc(p.last, func(_ types.UID, at time.Time) bool { return now.Sub(at) >= writeEvery })
-	if p.last == nil {
-		p.last = map[types.UID]time.Time{}
-	}
-	p.last[uid] = now
-}
-
-// wait is how long until a number of the group's may be written. With 0, its turn
-// is taken.
-func (p *pace) wait(uid types.UID, now time.Time) time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if last, ok := p.last[uid]; ok && now.Sub(last) < writeEvery {
-		return writeEvery - now.Sub(last)
-	}
-	if p.all == nil {
-		p.all = rate.NewLimiter(writesPerSecond, writesPerSecond)
-	}
-	turn := p.all.ReserveN(now, 1)
-	wait := turn.DelayFrom(now)
-	if wait > 0 {
-		turn.CancelAt(now)
-	}
-	return wait
+	return r.Counts.Wait(gc.UID, r.Now())
 }

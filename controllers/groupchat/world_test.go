@@ -20,6 +20,7 @@ import (
 	"voiceroom.dev/voiceroom/chat/nats/natsserver"
 	"voiceroom.dev/voiceroom/chat/registry"
 	"voiceroom.dev/voiceroom/controllers/groupchat"
+	"voiceroom.dev/voiceroom/controllers/pace"
 	"voiceroom.dev/voiceroom/test/apiserver"
 )
 
@@ -161,7 +162,7 @@ func ownedBy(vr *v1alpha1.VoiceRoom) func(*v1alpha1.GroupChat) {
 // operator is a Reconciler whose writes, to API server and chat, all go through f.
 func (w *world) operator(f *fuse) *groupchat.Reconciler {
 	c := f.client(w.WithWatch)
-	return &groupchat.Reconciler{Client: c, Live: c, Providers: fused{w.chats, f}, Events: w.events, Installation: installation,
+	return &groupchat.Reconciler{Client: c, Live: c, Providers: fused{w.chats, f}, Events: w.events, Installation: installation, Counts: pace.New(pace.NewBudget(50), groupchat.CountEvery),
 		Orphans: &groupchat.Orphans{Client: c, Live: c, Namespace: w.namespace}, Now: func() time.Time { return w.now }}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
 	"voiceroom.dev/voiceroom/controllers/fleet"
+	"voiceroom.dev/voiceroom/controllers/pace"
 	"voiceroom.dev/voiceroom/controllers/signingkeys"
 	"voiceroom.dev/voiceroom/mediaapi"
 )
@@ -45,8 +46,8 @@ type Reconciler struct {
 	// GatewayURL is the public address of the gateway, without a trailing slash; empty:
 	// not known.
 	GatewayURL string
-
-	pace pace
+	// Summaries spaces the writes that only follow comings and goings.
+	Summaries *pace.Pacer
 }
 
 // keysRetry is how soon a room asks again for keys that are still being read.

@@ -3,29 +3,22 @@ package voiceroom
 import (
 	"context"
 	"fmt"
-	"maps"
-	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
 )
 
-const (
-	// summaryEvery and summariesPerSecond bound the writes that only follow the
-	// room's comings and goings, for one room and for all.
-	summaryEvery       = time.Second
-	summariesPerSecond = 50
-	// conflictRetry is when a room is looked at again that somebody else has written.
-	conflictRetry = 20 * time.Millisecond
-)
+// SummaryEvery is how often the status of one room follows its comings and goings.
+const SummaryEvery = time.Second
+
+// conflictRetry is when a room is looked at again that somebody else has written.
+const conflictRetry = 20 * time.Millisecond
 
 // set sets one of the room's conditions.
 func (r *Reconciler) set(vr *v1alpha1.VoiceRoom, condition string, status metav1.ConditionStatus, reason, format string, args ...any) {
@@ -104,9 +97,11 @@ func (r *Reconciler) writeStatus(ctx context.Context, stored, vr *v1alpha1.Voice
 		return 0, nil
 	}
 	if onlySummary(stored, vr) {
-		if wait := r.pace.wait(vr.UID, r.Clock.Now()); wait > 0 {
+		if wait := r.Summaries.Wait(vr.UID, r.Clock.Now()); wait > 0 {
 			return wait, nil
 		}
+	} else {
+		r.Summaries.Wrote(vr.UID, r.Clock.Now())
 	}
 	stored.ObjectMeta = *vr.ObjectMeta.DeepCopy() // only the status may differ
 	err := r.Client.Status().Patch(ctx, vr, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
@@ -133,31 +128,4 @@ func onlySummary(stored, vr *v1alpha1.VoiceRoom) bool {
 		}
 	}
 	return equality.Semantic.DeepEqual(rest, vr.Status)
-}
-
-// pace spaces the summaries. The zero value is ready to use. Safe for concurrent use.
-type pace struct {
-	mu   sync.Mutex
-	last map[types.UID]time.Time
-	all  *rate.Limiter
-}
-
-// wait says how long a room's summary has to wait. With 0, its turn is taken.
-func (p *pace) wait(room types.UID, now time.Time) time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.all == nil {
-		p.all, p.last = rate.NewLimiter(summariesPerSecond, summariesPerSecond), map[types.UID]time.Time{}
-	}
-	maps.DeleteFunc(p.last, func(_ types.UID, at time.Time) bool { return now.Sub(at) >= summaryEvery })
-	if at, ok := p.last[room]; ok {
-		return summaryEvery - now.Sub(at)
-	}
-	turn := p.all.ReserveN(now, 1)
-	if wait := turn.DelayFrom(now); wait > 0 {
-		turn.CancelAt(now)
-		return wait
-	}
-	p.last[room] = now
-	return 0
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	testclock "k8s.io/utils/clock/testing"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
@@ -149,27 +148,5 @@ func TestOnlySummary(t *testing.T) {
 				t.Errorf("onlySummary = %v", got)
 			}
 		})
-	}
-}
-
-func TestPace(t *testing.T) {
-	var p pace
-	if wait := p.wait("a", epochZero); wait != 0 {
-		t.Fatalf("the first summary waits %v", wait)
-	}
-	if wait, want := p.wait("a", epochZero.Add(300*time.Millisecond)), 700*time.Millisecond; wait != want {
-		t.Errorf("the second summary of a room waits %v, want %v", wait, want)
-	}
-	if wait := p.wait("a", epochZero.Add(summaryEvery)); wait != 0 {
-		t.Errorf("a second later it waits %v", wait)
-	}
-	written := 0
-	for i := range 1000 {
-		if p.wait(types.UID(rune('b'+i)), epochZero.Add(2*time.Second)) == 0 {
-			written++
-		}
-	}
-	if written != summariesPerSecond {
-		t.Errorf("%d rooms wrote at once, want %d", written, summariesPerSecond)
 	}
 }
