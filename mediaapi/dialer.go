@@ -22,12 +22,13 @@ const (
 )
 
 // Dialer makes the clients of media pods. They share its connections and the
-// tokens that it minted. Safe for concurrent use.
+// tokens that it minted. It is a prometheus.Collector of its calls. Safe for concurrent use.
 type Dialer struct {
-	caller string
-	minter *token.Minter
-	now    func() time.Time
-	http   *http.Client
+	caller   string
+	minter   *token.Minter
+	now      func() time.Time
+	http     *http.Client
+	observer *observer
 
 	mu     sync.Mutex
 	tokens map[string]callerToken // by pod UID
@@ -53,8 +54,9 @@ func NewDialer(caller string, minter *token.Minter, roots func() *x509.CertPool,
 		IdleConnTimeout:     time.Minute,
 	}
 	refuse := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Dialer{caller: caller, minter: minter, now: now, tokens: map[string]callerToken{},
-		http: &http.Client{Transport: transport, CheckRedirect: refuse}}
+	observer := newObserver(transport, now)
+	return &Dialer{caller: caller, minter: minter, now: now, tokens: map[string]callerToken{}, observer: observer,
+		http: &http.Client{Transport: observer, CheckRedirect: refuse}}
 }
 
 // Pod returns the client of one pod. endpoint is the "ip:port" of its control
