@@ -17,12 +17,14 @@ import (
 
 func main() {
 	purpose := flag.String("for", "demo",
-		"what the binaries are for: apiserver (etcd, kube-apiserver, kubectl), or test and demo (kube-controller-manager too)")
+		"what the binaries are for: apiserver (etcd, kube-apiserver, kubectl), test and demo (kube-controller-manager too), "+
+			"or cluster (kube-scheduler, kubelet, kube-proxy too)")
 	flag.Parse()
 	names, ok := map[string][]string{
 		"apiserver": kubebin.ControlPlane(),
 		"test":      kubebin.All(),
 		"demo":      kubebin.All(),
+		"cluster":   kubebin.Cluster(),
 	}[*purpose]
 	if !ok || flag.NArg() > 0 {
 		flag.Usage()

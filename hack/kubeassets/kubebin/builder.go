@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -19,6 +20,8 @@ const progressEvery = 15 * time.Second
 type builder struct {
 	module   string            // the module's directory
 	packages map[string]string // main package of each binary
+	env      []string          // for go build, beside that of this process
+	flags    []string          // for go build
 }
 
 func (b *builder) produce(ctx context.Context, dir string, names []string, progress io.Writer) error {
@@ -26,7 +29,7 @@ func (b *builder) produce(ctx context.Context, dir string, names []string, progr
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(progress, "building %s from Go modules: about 9 minutes the first time on 2 cores\n",
+	fmt.Fprintf(progress, "building %s from Go modules, which takes minutes the first time\n",
 		strings.Join(names, ", "))
 	begun := time.Now()
 	for i, name := range names {
@@ -45,8 +48,10 @@ func (b *builder) build(ctx context.Context, name, out, stamp string, tick *tick
 		return fmt.Errorf("build %s: not a binary that is known here", name)
 	}
 	// -v names each package on stderr as it is compiled, which is the only sign of life of a long build.
-	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-trimpath", "-ldflags=-s -w "+stamp, "-o", out, pkg)
+	args := append([]string{"build", "-v", "-trimpath", "-ldflags=-s -w " + stamp, "-o", out}, b.flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
 	cmd.Dir = b.module
+	cmd.Env = append(os.Environ(), b.env...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return fmt.Errorf("build %s: %w", name, err)

@@ -1,13 +1,15 @@
-// Package kubebin provides the Kubernetes binaries that tests and the demo run: etcd, kube-apiserver, kubectl and
-// kube-controller-manager, in the versions that the tool module hack/kube pins.
+// Package kubebin provides the binaries of a Kubernetes cluster that tests and the demo run, in the versions that tool
+// modules pin: hack/kube those of Kubernetes and etcd, hack/containerd, hack/coredns and hack/kuberouter what a node
+// runs beside them. The modules are apart so that their requirements do not meet, and so that a new version of one
+// builds nothing else.
 //
-// They are looked for in this order:
+// Binaries are looked for in this order:
 //
 //  1. the directory that KUBEBUILDER_ASSETS names;
-//  2. the user's cache, in a directory named after what hack/kube pins and the Go version;
-//  3. setup-envtest's download, which has everything but kube-controller-manager;
-//  4. a build of hack/kube, which needs nothing but the Go module proxy and takes about nine minutes the first time
-//     on two cores.
+//  2. the user's cache, in a directory named after the module, what it pins and the Go version;
+//  3. setup-envtest's download, which has etcd, kube-apiserver and kubectl;
+//  4. a build of the module, which needs nothing but the Go module proxy and takes minutes the first time: about nine
+//     on two cores for those of All.
 //
 // What 3 and 4 produce goes to the cache. A directory is never removed: delete voiceroom/ in the user's cache
 // directory to start afresh.
@@ -24,6 +26,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 )
 
 // The binaries, by the names that they have on disk.
@@ -32,6 +36,17 @@ const (
 	APIServer         = "kube-apiserver"
 	Kubectl           = "kubectl"
 	ControllerManager = "kube-controller-manager"
+	Scheduler         = "kube-scheduler"
+	Kubelet           = "kubelet"
+	Proxy             = "kube-proxy"
+
+	Containerd     = "containerd"
+	ContainerdShim = "containerd-shim-runc-v2"
+	Ctr            = "ctr"
+
+	CoreDNS = "coredns"
+
+	KubeRouter = "kube-router" // enforces NetworkPolicies
 )
 
 // ControlPlane is what an API server without controllers needs: the set that envtest knows.
@@ -40,17 +55,27 @@ func ControlPlane() []string { return []string{Etcd, APIServer, Kubectl} }
 // All is ControlPlane and the controller manager, which deletes what is owned and empties namespaces.
 func All() []string { return append(ControlPlane(), ControllerManager) }
 
+// Cluster is All and what else of Kubernetes a cluster with nodes runs.
+func Cluster() []string { return append(All(), Scheduler, Kubelet, Proxy) }
+
+// ContainerRuntime is containerd, with what it starts and its client; runc comes from elsewhere.
+func ContainerRuntime() []string { return []string{Containerd, ContainerdShim, Ctr} }
+
 // assetsVariable is where envtest looks for binaries; it names a directory.
 const assetsVariable = "KUBEBUILDER_ASSETS"
 
-// Ensure returns a directory that holds the named binaries, and gets those that are missing. It must be called
-// from within this repository, whose module it finds with `go env`. It says on progress what takes time. Calls in
-// several processes at once do the work once. When ctx ends, it stops and keeps what is complete.
+// Ensure returns a directory that holds the named binaries, all of one tool module, and gets those that are missing. It
+// must be called from within this repository, whose module it finds with `go env`. It says on progress what takes time.
+// Calls in several processes at once do the work once. When ctx ends, it stops and keeps what is complete.
 func Ensure(ctx context.Context, progress io.Writer, names ...string) (string, error) {
 	if dir := os.Getenv(assetsVariable); dir != "" && len(missing(dir, names)) == 0 {
 		return dir, nil
 	}
-	module, err := toolModule(ctx)
+	mod, err := moduleOf(names)
+	if err != nil {
+		return "", err
+	}
+	module, err := toolModule(ctx, mod.name)
 	if err != nil {
 		return "", err
 	}
@@ -61,7 +86,7 @@ func Ensure(ctx context.Context, progress io.Writer, names ...string) (string, e
 	s := store{
 		dir:      dir,
 		progress: progress,
-		sources:  []source{&release{module: module}, &builder{module: module, packages: packages}},
+		sources:  []source{&release{module: module}, &builder{module: module, packages: mod.packages, env: mod.env, flags: mod.flags}},
 	}
 	if err := s.ensure(ctx, names); err != nil {
 		return "", err
@@ -69,16 +94,53 @@ func Ensure(ctx context.Context, progress io.Writer, names ...string) (string, e
 	return dir, nil
 }
 
-// packages says which main package of the tool module each binary is.
-var packages = map[string]string{
-	Etcd:              "go.etcd.io/etcd/server/v3",
-	APIServer:         "k8s.io/kubernetes/cmd/kube-apiserver",
-	Kubectl:           "k8s.io/kubernetes/cmd/kubectl",
-	ControllerManager: "k8s.io/kubernetes/cmd/kube-controller-manager",
+// A module is a tool module in hack/.
+type module struct {
+	name     string            // of its directory
+	packages map[string]string // main package of each binary
+	env      []string          // for go build, beside that of this process
+	flags    []string          // for go build
 }
 
-// toolModule returns the directory of the module that pins the binaries.
-func toolModule(ctx context.Context) (string, error) {
+func modules() []module {
+	static := []string{"CGO_ENABLED=0"}
+	const containerd = "github.com/containerd/containerd/v2/cmd/"
+	return []module{
+		{name: "kube", packages: map[string]string{
+			Etcd:              "go.etcd.io/etcd/server/v3",
+			APIServer:         "k8s.io/kubernetes/cmd/kube-apiserver",
+			Kubectl:           "k8s.io/kubernetes/cmd/kubectl",
+			ControllerManager: "k8s.io/kubernetes/cmd/kube-controller-manager",
+			Scheduler:         "k8s.io/kubernetes/cmd/kube-scheduler",
+			Kubelet:           "k8s.io/kubernetes/cmd/kubelet",
+			Proxy:             "k8s.io/kubernetes/cmd/kube-proxy",
+		}},
+		// The snapshotters that are left out need C libraries or modules of the kernel.
+		{name: "containerd", env: static, flags: []string{"-tags=no_btrfs,no_devmapper,no_zfs,no_aufs"}, packages: map[string]string{
+			Containerd:     containerd + Containerd,
+			ContainerdShim: containerd + ContainerdShim,
+			Ctr:            containerd + Ctr,
+		}},
+		{name: "coredns", env: static, packages: map[string]string{CoreDNS: "github.com/coredns/coredns"}},
+		{name: "kuberouter", env: static, packages: map[string]string{
+			KubeRouter: "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
+		}},
+	}
+}
+
+// moduleOf returns the module that has all the names.
+func moduleOf(names []string) (module, error) {
+	for _, m := range modules() {
+		has := func(name string) bool { return m.packages[name] != "" }
+		if !slices.ContainsFunc(names, func(name string) bool { return !has(name) }) {
+			return m, nil
+		}
+	}
+	return module{}, fmt.Errorf("no tool module has all of %s", strings.Join(names, ", "))
+}
+
+// toolModule returns the directory of a tool module.
+func toolModule(ctx context.Context, name string) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "env", "-json", "GOMOD").Output()
 	if err != nil {
 		return "", fmt.Errorf("ask go for the module's directory: %w", err)
@@ -87,9 +149,9 @@ func toolModule(ctx context.Context) (string, error) {
 	if err := json.Unmarshal(out, &env); err != nil {
 		return "", fmt.Errorf("read the output of go env: %w", err)
 	}
-	dir := filepath.Join(filepath.Dir(env.GOMOD), "hack", "kube")
+	dir := filepath.Join(filepath.Dir(env.GOMOD), "hack", name)
 	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
-		return "", fmt.Errorf("find the tool module of Kubernetes: %w", err)
+		return "", fmt.Errorf("find the tool module %s: %w", name, err)
 	}
 	return dir, nil
 }
@@ -109,7 +171,7 @@ func cacheDir(module string) (string, error) {
 		sum.Write(content)
 	}
 	fmt.Fprint(sum, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return filepath.Join(cache, "voiceroom", "kube-"+hex.EncodeToString(sum.Sum(nil))[:16]), nil
+	return filepath.Join(cache, "voiceroom", filepath.Base(module)+"-"+hex.EncodeToString(sum.Sum(nil))[:16]), nil
 }
 
 // missing returns those names of which dir has no executable file.

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -149,13 +151,40 @@ func TestCacheDirFollowsWhatIsPinned(t *testing.T) {
 }
 
 func TestToolModulePinsKubernetes(t *testing.T) {
-	module, err := toolModule(t.Context())
+	module, err := toolModule(t.Context(), "kube")
 	if err != nil {
 		t.Fatal(err)
 	}
 	version, err := kubernetesVersion(t.Context(), module)
 	if err != nil || !strings.HasPrefix(version, "v1.") {
 		t.Errorf("got %q, %v, want a version of Kubernetes", version, err)
+	}
+}
+
+func TestModulesPinTheirPackages(t *testing.T) {
+	for _, m := range modules() {
+		dir, err := toolModule(t.Context(), m.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("go", "list", "tool")
+		cmd.Dir = dir
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := slices.Sorted(maps.Values(m.packages))
+		if diff := cmp.Diff(want, slices.Sorted(slices.Values(strings.Fields(string(out))))); diff != "" {
+			t.Errorf("tools of hack/%s (-want +got):\n%s", m.name, diff)
+		}
+	}
+}
+
+func TestEnsureWantsNamesOfOneModule(t *testing.T) {
+	t.Setenv(assetsVariable, "")
+	_, err := Ensure(t.Context(), io.Discard, Etcd, Containerd)
+	if err == nil || !strings.Contains(err.Error(), "no tool module has all of etcd, containerd") {
+		t.Errorf("got %v, want a refusal", err)
 	}
 }
 
