@@ -178,7 +178,7 @@ func (a *api) renew(_ *http.Request, r mediaapi.LeaseRequest) (*none, error) {
 }
 
 func (a *api) moved(_ *http.Request, r mediaapi.MovedRequest) (*none, error) {
-	return ask(a.keeper, func() (*none, error) { return nil, a.keeper.moved(r) })
+	return ask(a.keeper, func() (*none, error) { return nil, a.keeper.move(r) })
 }
 
 func (a *api) putKeys(_ *http.Request, k mediaapi.Keys) (*none, error) {

@@ -25,6 +25,10 @@
 // # The end
 //
 // A pod serves one room in its life. [Server.Run] returns nil once the room is
-// closed, once a sealed room's last client has gone, or when no lease was renewed
-// for [room.StopAfter]; the process then exits 0, and the pod is not used again.
+// closed, once the last client of a sealed or drained pod has gone, or when no lease was
+// renewed for [room.StopAfter]; the process then exits 0, and the pod is not used again.
+//
+// A room that moves to another pod on purpose takes its clients along without a gap: once
+// the other pod has the room, the operator says so here, and the clients are sent after it
+// while their connections to this pod stand. See departure.
 package media

@@ -75,6 +75,7 @@ func (k *keeper) followMember(e room.Event, now time.Time) {
 	s.member, k.members[m.ID] = m.ID, s
 	if m.Status == room.Entered && !s.entered {
 		s.entered, s.stale = true, true
+		s.journey.last = now
 		k.forwarder.enter(s, s.out, now)
 	}
 }
@@ -86,7 +87,7 @@ func (k *keeper) grants() []grant {
 	slices.SortFunc(mics, func(a, b room.Mic) int { return cmp.Compare(a.Grant, b.Grant) })
 	var grants []grant
 	for _, mic := range mics {
-		if s := k.members[mic.Member]; s != nil && s.entered && mic.Live() {
+		if s := k.members[mic.Member]; s != nil && s.entered && mic.Live() && !k.departure.silent[mic.Member] {
 			m, _ := state.Member(mic.Member)
 			grants = append(grants, grant{session: s, member: m.ID, number: mic.Grant, priority: m.Priority})
 		}
@@ -114,6 +115,11 @@ func (k *keeper) followPhase(now time.Time) {
 			k.end(s, room.RoomClosed, cmp.Or(state.CloseMessage, "the room has ended"), now)
 		}
 	case room.Sealed:
+		for _, s := range k.sessions {
+			if s.out != nil && !s.entered { // those without a connection are told once it stands
+				k.end(s, room.Moving, "the room is moving to another media pod; join again", now)
+			}
+		}
 		if len(k.sessions) > 0 {
 			return
 		}

@@ -39,6 +39,14 @@ type forwarder struct {
 	byRank    map[*ranking.Talker]*talker
 	listeners []*listener
 	stats     forwardStats
+	fresh     int     // sessions that are
+	audible   []first // since takeAudible
+}
+
+// first is when the first audio came from a session or went to it.
+type first struct {
+	session *session
+	at      time.Time
 }
 
 // forwardStats count packets.
@@ -127,6 +135,33 @@ func (f *forwarder) forward(s *session, p *transport.Packet) {
 			f.stats.out++
 		}
 	}
+	if f.fresh > 0 {
+		f.freshen(s, t, p.Arrival)
+	}
+}
+
+// freshen notes whose first audio a packet of t was.
+func (f *forwarder) freshen(s *session, t *talker, at time.Time) {
+	note := func(s *session) {
+		if s.fresh {
+			s.fresh = false
+			f.fresh--
+			f.audible = append(f.audible, first{s, at})
+		}
+	}
+	note(s)
+	for _, r := range t.routes {
+		note(r.to.session)
+	}
+}
+
+// takeAudible returns the sessions that had their first audio since it was called before.
+func (f *forwarder) takeAudible() []first {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	taken := f.audible
+	f.audible = nil
+	return taken
 }
 
 // paces says whether a packet of the session is within what a talker may send.
@@ -161,6 +196,10 @@ func (f *forwarder) enter(s *session, out *egress.Listener, now time.Time) {
 	}
 	s.hears = &listener{session: s, out: out, slots: make([]*talker, out.Len()), changed: true}
 	f.listeners = append(f.listeners, s.hears)
+	if s.journey.traced() {
+		s.fresh = true
+		f.fresh++
+	}
 	f.routeTo(s.hears, f.ranking.Order(), now)
 	s.hears.listen()
 }
@@ -169,6 +208,10 @@ func (f *forwarder) enter(s *session, out *egress.Listener, now time.Time) {
 func (f *forwarder) leave(s *session, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if s.fresh {
+		s.fresh = false
+		f.fresh--
+	}
 	if l := s.hears; l != nil {
 		for i, t := range l.slots {
 			l.out.Purge(i)

@@ -47,6 +47,8 @@ type keeper struct {
 	history    history     // of this epoch, for watchers that come back
 	durability *durability // of this epoch
 	publisher  publisher
+	departure  departure
+	draining   bool // the pod is to end once nobody is connected
 	beats      int
 }
 
@@ -233,6 +235,21 @@ func (k *keeper) forget(s *session, now time.Time) {
 	k.forwarder.leave(s, now)
 }
 
+// drain makes the pod end once nobody is connected.
+func (k *keeper) drain() {
+	k.call(func() {
+		k.log.Info("the pod is to go; it ends once nobody is connected", "sessions", len(k.sessions))
+		k.draining = true
+		k.noteDrained()
+	})
+}
+
+func (k *keeper) noteDrained() {
+	if k.draining && len(k.sessions) == 0 {
+		k.finish()
+	}
+}
+
 // endAll says goodbye to everyone: the process ends, the room may not have.
 func (k *keeper) endAll() {
 	now := time.Now()
@@ -246,8 +263,12 @@ func (k *keeper) connected(s *session) {
 	if k.sessions[s.id] != s {
 		return // ended meanwhile
 	}
-	k.metrics.handshake.Observe(time.Since(s.opened).Seconds())
-	if err := k.associate(s); err != nil {
+	now := time.Now()
+	k.metrics.handshake.Observe(now.Sub(s.opened).Seconds())
+	s.journey.stands(s.id, s.conn.Checked(), now)
+	err := k.associate(s)
+	s.journey.reached("associate", s.id, time.Now(), err)
+	if err != nil {
 		k.log.Info("a connection that stands was not associated", "session", s.id, "error", err)
 		k.metrics.refused(err)
 		k.end(s, codeOf(err), "the connection was not taken into the room", time.Now())
@@ -280,6 +301,7 @@ func (k *keeper) disconnected(s *session, reason error) {
 	var command room.Command = room.Lost{Session: s.id}
 	if !associated {
 		k.metrics.failures.WithLabelValues(string(failure(reason))).Inc()
+		s.journey.failed(s.id, s.conn.Checked(), time.Now(), reason)
 		command = room.Fail{Session: s.id}
 	}
 	k.log.Info("a connection has ended", "session", s.id, "associated", associated, "reason", reason)

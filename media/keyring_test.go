@@ -87,7 +87,7 @@ func TestKeyGoesWhileATokenIsOnItsWay(t *testing.T) {
 		}
 	}
 	k.trusts = func(string) bool { return false }
-	_, err := k.openSession(1, token.Room{Session: "s", Key: "a"}, nil)
+	_, err := k.openSession(1, token.Room{Session: "s", Key: "a"}, nil, journey{})
 	if codeOf(err) != mediaapi.TokenUnknownKey {
 		t.Errorf("got %v", err)
 	}

@@ -60,6 +60,11 @@ type (
 		Detail string    `json:"detail,omitempty"`
 	}
 
+	movedMessage struct {
+		Type  string `json:"type"`
+		Epoch uint64 `json:"epoch"` // that is to be joined
+	}
+
 	bye struct {
 		Type   string    `json:"type"`
 		Code   room.Code `json:"code"`
@@ -70,14 +75,17 @@ type (
 // maxRequestID is the longest request id, in bytes.
 const maxRequestID = 64
 
-// resync is the one request that is not a command of the room.
-const resync = "resync"
+// The requests that are not commands of the room: the connection's own.
+const (
+	resync  = "resync"
+	arrived = "arrived" // a sealed room takes it too
+)
 
-// request is what a client asks: command is nil for a resync, or if err says what is
-// wrong with it.
+// request is what a client asks.
 type request struct {
 	id      string
-	command room.Command
+	own     string       // resync or arrived; empty: a command
+	command room.Command // nil: none, or err says what is wrong with it
 	err     error
 }
 
@@ -93,7 +101,8 @@ func parseRequest(msg []byte) request {
 	}
 	r := request{id: m.ID}
 	switch {
-	case m.Type == resync:
+	case m.Type == resync, m.Type == arrived:
+		r.own = m.Type
 	case !room.ClientCommand(m.Type):
 		r.err = &room.Error{Code: room.BadCommand, Detail: "clients have no such command"}
 	default:

@@ -87,12 +87,17 @@ func newSnapshot(s *room.State, d detail) snapshot {
 // onBeat does everything periodic.
 func (k *keeper) onBeat(now time.Time) {
 	k.closeLeaving(now)
+	k.noteDrained()
 	if k.room == nil {
 		return
 	}
 	k.beats++
 	k.forwarder.hush(now)
+	for _, a := range k.forwarder.takeAudible() {
+		a.session.journey.reached("first audio", a.session.id, a.at, nil)
+	}
 	k.publish()
+	k.seeOff()
 	if k.beats%lossBeats == 0 {
 		k.shareLoss()
 	}
@@ -226,15 +231,17 @@ func (k *keeper) request(s *session, r request) {
 	err := r.err
 	switch {
 	case err != nil:
-	case r.command == nil && !s.entered:
+	case r.own == "":
+		err = k.do(room.Actor{Session: s.id}, r.command)
+	case !s.entered:
 		err = &room.Error{Code: room.NotEntered, Detail: "you have not entered the room"}
-	case r.command == nil:
+	case r.own == resync:
 		s.stale = true
 	default:
-		err = k.do(room.Actor{Session: s.id}, r.command)
+		err = k.arrived(s)
 	}
 	if k.sessions[s.id] != s {
-		return // it left: the bye is the reply
+		return // it left, or may go: the bye is the reply
 	}
 	reply := replyMessage{Type: "reply", ID: r.id, OK: err == nil, Seq: k.room.View().Seq}
 	if err != nil {

@@ -51,7 +51,8 @@ type Server struct {
 
 	control, health                 *http.Server
 	controlListener, healthListener net.Listener
-	draining                        chan struct{} // closed when Run begins to stop
+	draining                        chan struct{} // closed when it is not ready any more
+	drainOnce                       sync.Once
 }
 
 // New opens the listeners. The caller must call Run, which closes them.
@@ -74,7 +75,7 @@ func New(cfg Config) (*Server, error) {
 	a := &api{log: cfg.Logger, podUID: cfg.PodUID, keeper: s.keeper, keyring: s.keyring, metrics: s.metrics,
 		tokens: token.NewVerifier(s.keyring.tokens.current.Load, cfg.Now)}
 	errorLog := slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug) // handshakes that scanners break off
-	s.control = &http.Server{Handler: a.handler(), ErrorLog: errorLog,
+	s.control = &http.Server{Handler: traced(a.handler()), ErrorLog: errorLog,
 		ReadHeaderTimeout: requestTime, ReadTimeout: requestTime, WriteTimeout: requestTime, IdleTimeout: idleTime,
 		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: s.certificate.get}}
 	s.health = &http.Server{Handler: s.healthHandler(), ErrorLog: errorLog,
@@ -119,7 +120,7 @@ func (s *Server) reload() {
 }
 
 // Run serves until ctx is done, or until the pod's work is done (see the package's
-// documentation); clients are told, and everything is closed when it returns. It is
+// documentation, and Drain); clients are told, and everything is closed when it returns. It is
 // called once.
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -139,7 +140,7 @@ func (s *Server) Run(ctx context.Context) error {
 		err = fmt.Errorf("serving HTTP: %w", err)
 	}
 	s.log.Info("the media server stops", "error", err)
-	close(s.draining)
+	s.unready()
 	cancel()
 	reloads.Wait()
 	s.keeper.shutdown()
@@ -150,6 +151,16 @@ func (s *Server) Run(ctx context.Context) error {
 	s.keeper.stop()
 	return err
 }
+
+// Drain makes the server unready, and end once nobody is connected to it: the pod is to go, and
+// whoever is in the room has time to move. Meanwhile it serves everything as before. It may be
+// called from any goroutine while Run runs, more than once.
+func (s *Server) Drain() {
+	s.unready()
+	s.keeper.drain()
+}
+
+func (s *Server) unready() { s.drainOnce.Do(func() { close(s.draining) }) }
 
 // shut lets requests finish, for a moment.
 func shut(server *http.Server) error {

@@ -37,11 +37,14 @@ type session struct {
 	entered  bool
 	stale    bool      // missed events: needs a snapshot
 	closeAt  time.Time // a bye was sent; the connection is closed then at the latest
+	departing
+	journey journey
 
 	// The forwarder's, under its mutex.
 	talks *talker
 	hears *listener
 	paced time.Time // what it sent is paid for until then
+	fresh bool      // it entered, is traced, and no audio has come from it or gone to it yet
 }
 
 func newSession(id string, k *keeper, data bool) *session {

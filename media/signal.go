@@ -26,7 +26,7 @@ func parseOffer(sdp string) (*transport.Offer, error) {
 }
 
 // signal opens a session. The token is spent only once the offer was understood.
-func (a *api) signal(_ *http.Request, r mediaapi.SignalRequest) (*mediaapi.SignalAnswer, error) {
+func (a *api) signal(h *http.Request, r mediaapi.SignalRequest) (*mediaapi.SignalAnswer, error) {
 	id, err := a.roomAt(r.Epoch)
 	if err != nil {
 		return nil, err
@@ -39,7 +39,8 @@ func (a *api) signal(_ *http.Request, r mediaapi.SignalRequest) (*mediaapi.Signa
 	if err != nil {
 		return nil, a.countRefused(err)
 	}
-	answer, err := ask(a.keeper, func() (*mediaapi.SignalAnswer, error) { return a.keeper.openSession(r.Epoch, t, offer) })
+	journey := newJourney(h.Context(), time.Now())
+	answer, err := ask(a.keeper, func() (*mediaapi.SignalAnswer, error) { return a.keeper.openSession(r.Epoch, t, offer, journey) })
 	if errors.Is(err, &room.Error{Code: room.UnknownSession}) {
 		err = &statusError{http.StatusUnauthorized, err} // here it is the credential that is out of date
 	}
@@ -109,7 +110,7 @@ func (a *api) countRefused(err error) error {
 }
 
 // openSession spends the session's token and answers its offer.
-func (k *keeper) openSession(epoch uint64, t token.Room, offer *transport.Offer) (*mediaapi.SignalAnswer, error) {
+func (k *keeper) openSession(epoch uint64, t token.Room, offer *transport.Offer, j journey) (*mediaapi.SignalAnswer, error) {
 	if err := k.at(epoch); err != nil {
 		return nil, err
 	}
@@ -120,6 +121,7 @@ func (k *keeper) openSession(epoch uint64, t token.Room, offer *transport.Offer)
 		return nil, err
 	}
 	s := newSession(t.Session, k, offer.HasData())
+	s.journey = j
 	conn, answer, err := k.transport.Accept(offer, s)
 	if err != nil {
 		_ = k.do(room.Control, room.Fail{Session: s.id}) // it was opened in this same step: never refused

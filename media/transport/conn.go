@@ -17,6 +17,7 @@ type Conn struct {
 	offer   *Offer
 	slots   []Slot
 	created time.Time
+	checked time.Time // the first authenticated check; written before associate starts
 
 	session uint64 // of the answers' o= lines
 
@@ -137,6 +138,10 @@ func (c *Conn) Remote() netip.AddrPort {
 	}
 	return netip.AddrPort{}
 }
+
+// Checked is when the client's first authenticated check came; zero if none has. It is meant for
+// Handler.Connected and Handler.Closed, and to be called there only.
+func (c *Conn) Checked() time.Time { return c.checked }
 
 // SendKeys are the keys that protect RTP to the client. They exist once Handler.Connected is called.
 func (c *Conn) SendKeys() (Keys, error) {

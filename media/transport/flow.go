@@ -154,6 +154,7 @@ func (c *Conn) move(k check) {
 		if k.nominate {
 			next.nominated = k.now
 		}
+		c.checked = k.now
 		c.ice.path.Store(next)
 		ctx, cancel := context.WithCancel(context.Background())
 		c.cancel = cancel
