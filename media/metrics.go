@@ -20,6 +20,9 @@ type metrics struct {
 	sessions  prometheus.Gauge
 	members   prometheus.Gauge
 	mics      prometheus.Gauge
+	phase     *prometheus.GaugeVec
+	epoch     prometheus.Gauge
+	lease     prometheus.Gauge
 	joins     prometheus.Counter
 	failures  *prometheus.CounterVec
 	messages  *prometheus.CounterVec
@@ -35,6 +38,10 @@ func newMetrics() *metrics {
 		sessions: gauge("sessions", "Connections that are being made or stand."),
 		members:  gauge("members", "Places taken in the room."),
 		mics:     gauge("mics", "Microphones held."),
+		phase: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: metricsPrefix + "room",
+			Help: "1 for the phase that the pod's room is in; without a room all are 0."}, []string{"phase"}),
+		epoch: gauge("epoch", "The room's epoch: it goes up with each pod that the room has had."),
+		lease: gauge("lease_expiry_timestamp_seconds", "Until when strangers may come in; later, the room is frozen. 0: no room."),
 		joins: prometheus.NewCounter(prometheus.CounterOpts{Name: metricsPrefix + "joins_total",
 			Help: "Sessions whose media connection came to stand."}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: metricsPrefix + "join_failures_total",
@@ -44,10 +51,22 @@ func newMetrics() *metrics {
 		handshake: prometheus.NewHistogram(prometheus.HistogramOpts{Name: metricsPrefix + "handshake_seconds",
 			Help: "From the answer to a media connection that stands.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 11)}),
 	}
-	m.registry.MustRegister(m.sessions, m.members, m.mics, m.joins, m.failures, m.messages, m.handshake,
+	for _, phase := range phases {
+		m.phase.WithLabelValues(string(phase))
+	}
+	for code := range failures {
+		m.failures.WithLabelValues(string(code))
+	}
+	for _, kind := range []string{"events", "frames", "replies"} {
+		m.messages.WithLabelValues(kind)
+	}
+	m.registry.MustRegister(m.sessions, m.members, m.mics, m.phase, m.epoch, m.lease, m.joins, m.failures, m.messages, m.handshake,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
+
+// phases are those that a pod's room can be in.
+var phases = []room.Phase{room.Prepared, room.Opened, room.Sealed, room.Closed}
 
 // follow sets the gauges. It is called by the keeper.
 func (m *metrics) follow(k *keeper) {
@@ -55,6 +74,15 @@ func (m *metrics) follow(k *keeper) {
 	m.sessions.Set(float64(len(k.sessions)))
 	m.members.Set(float64(len(state.Members)))
 	m.mics.Set(float64(len(state.Mics)))
+	m.epoch.Set(float64(state.Epoch))
+	m.lease.Set(float64(k.lease.Unix()))
+	for _, phase := range phases {
+		value := 0.0
+		if phase == state.Phase {
+			value = 1
+		}
+		m.phase.WithLabelValues(string(phase)).Set(value)
+	}
 }
 
 // refused counts a join that was refused.
@@ -69,6 +97,17 @@ func codeOf(err error) room.Code {
 		return refusal.Code
 	}
 	return mediaapi.Internal
+}
+
+// certificateMetric tells until when the control API's certificate lives.
+func certificateMetric(c *certificate) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: metricsPrefix + "certificate_expiry_timestamp_seconds",
+		Help: "When the certificate of the pod's control API ends; 0: it has none yet."}, func() float64 {
+		if pair := c.current.Load(); pair != nil && pair.Leaf != nil {
+			return float64(pair.Leaf.NotAfter.Unix())
+		}
+		return 0
+	})
 }
 
 // packetCollector reads the counters of the packet paths.

@@ -71,7 +71,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.keeper = newKeeper(cfg.Logger, cfg.Now, s.transport, s.metrics, s.keyring.trusts)
 	s.keyring.distrust = s.keeper.distrust
-	s.metrics.registry.MustRegister(&packetCollector{s.keeper.forwarder, s.transport.Counters()})
+	s.metrics.registry.MustRegister(certificateMetric(s.certificate), &packetCollector{s.keeper.forwarder, s.transport.Counters()})
 	a := &api{log: cfg.Logger, podUID: cfg.PodUID, keeper: s.keeper, keyring: s.keyring, metrics: s.metrics,
 		tokens: token.NewVerifier(s.keyring.tokens.current.Load, cfg.Now)}
 	errorLog := slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug) // handshakes that scanners break off

@@ -81,15 +81,17 @@ func (s *session) Closed(reason error) {
 	s.keeper.call(func() { s.keeper.disconnected(s, reason) })
 }
 
+var failures = map[room.Code]error{
+	"timeout":              transport.ErrTimeout,
+	"fingerprint-mismatch": transport.ErrFingerprint,
+	"handshake":            transport.ErrHandshake,
+	"peer-closed":          transport.ErrPeerClosed,
+	"stopping":             transport.ErrServerClosed,
+}
+
 // failure names why a connection did not come to stand.
 func failure(reason error) room.Code {
-	for code, target := range map[room.Code]error{
-		"timeout":              transport.ErrTimeout,
-		"fingerprint-mismatch": transport.ErrFingerprint,
-		"handshake":            transport.ErrHandshake,
-		"peer-closed":          transport.ErrPeerClosed,
-		"stopping":             transport.ErrServerClosed,
-	} {
+	for code, target := range failures {
 		if errors.Is(reason, target) {
 			return code
 		}

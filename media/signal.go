@@ -200,6 +200,7 @@ func (k *keeper) renew(r mediaapi.LeaseRequest) error {
 		return err
 	}
 	k.lease = until
+	k.metrics.follow(k)
 	return nil
 }
 
