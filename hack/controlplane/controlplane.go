@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +29,10 @@ type Options struct {
 	// Assets is the directory of the binaries etcd, kube-apiserver and kube-controller-manager.
 	Assets string
 
+	// Dir is the directory that everything is written to; it must not exist, and Stop removes it. Empty means a
+	// temporary one.
+	Dir string
+
 	// CRDPaths are files, or directories of files, with CustomResourceDefinitions to install; each must exist.
 	CRDPaths []string
 	// CRDs are further ones. Install definitions here rather than later: the garbage collector looks for new kinds
@@ -34,7 +40,7 @@ type Options struct {
 	CRDs []*apiextensionsv1.CustomResourceDefinition
 
 	// AdmissionPlugins are enabled beside those that the API server enables by itself, NamespaceLifecycle and
-	// PodSecurity among them. ServiceAccount is always off.
+	// PodSecurity among them. ServiceAccount is on only with Nodes.
 	AdmissionPlugins []string
 
 	// AuditLog is a file that gets one JSON line (audit.k8s.io/v1 Event, level Metadata) for every completed request
@@ -46,20 +52,31 @@ type Options struct {
 
 	// WithoutControllers leaves kube-controller-manager out.
 	WithoutControllers bool
+
+	// Nodes, if set, makes the plane one that nodes join: every controller and the scheduler run, service accounts get
+	// tokens, and the API server is within reach of other machines. Assets then has kube-scheduler too.
+	Nodes *Nodes
+}
+
+// Nodes says how nodes and their pods reach the API server.
+type Nodes struct {
+	Address  netip.Addr   // of this machine, on the nodes' network
+	Services netip.Prefix // of which ClusterIPs are taken; the first is the API server's
 }
 
 // Plane is a running control plane. Its methods are safe for concurrent use.
 type Plane struct {
-	dir         string
-	env         *envtest.Environment
-	controllers *child.Process
-	stop        func() error // end, once
+	dir        string
+	env        *envtest.Environment
+	authority  *authority       // nil without Nodes
+	components []*child.Process // of the API server, in the order of their start
+	stop       func() error     // end, once
 }
 
 // Start starts a control plane, installs the CRDs, and returns when the API server serves them and the controllers
 // run. If it fails, or ctx ends meanwhile, it leaves nothing behind.
 func Start(ctx context.Context, opts Options) (plane *Plane, err error) {
-	dir, err := os.MkdirTemp("", "voiceroom-controlplane-")
+	dir, err := makeDir(opts.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("make the control plane's directory: %w", err)
 	}
@@ -79,12 +96,21 @@ func Start(ctx context.Context, opts Options) (plane *Plane, err error) {
 	if _, err := p.env.Start(); err != nil {
 		return nil, fmt.Errorf("start etcd and kube-apiserver: %w", err)
 	}
-	if !opts.WithoutControllers {
-		if p.controllers, err = startControllers(ctx, p.dir, opts, p.Config()); err != nil {
+	for _, c := range components(p.dir, opts) {
+		process, err := c.start(ctx, p.dir, opts, p.Config())
+		if err != nil {
 			return nil, err
 		}
+		p.components = append(p.components, process)
 	}
 	return p, ctx.Err()
+}
+
+func makeDir(path string) (string, error) {
+	if path == "" {
+		return os.MkdirTemp("", "voiceroom-controlplane-")
+	}
+	return path, os.Mkdir(path, 0o700)
 }
 
 // configure lays out the directory and sets up envtest to use it.
@@ -97,7 +123,7 @@ func (p *Plane) configure(opts Options) error {
 	p.env.CRDDirectoryPaths = opts.CRDPaths
 	p.env.CRDs = opts.CRDs
 
-	etcdData, certs := filepath.Join(p.dir, "etcd"), filepath.Join(p.dir, "certs")
+	etcdData, certs := filepath.Join(p.dir, "etcd"), certsDir(p.dir)
 	for _, dir := range []string{etcdData, certs} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return fmt.Errorf("lay out the control plane's directory: %w", err)
@@ -124,8 +150,13 @@ func (p *Plane) configure(opts Options) error {
 		}
 		flags.Set("audit-policy-file", policy).Set("audit-log-path", opts.AuditLog)
 	}
-	return nil
+	if opts.Nodes == nil {
+		return nil
+	}
+	return p.admitNodes(*opts.Nodes)
 }
+
+func certsDir(dir string) string { return filepath.Join(dir, "certs") }
 
 // auditPolicy records writes, each once: when it is complete.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
@@ -156,8 +187,8 @@ func (p *Plane) Stop() error { return p.stop() }
 
 func (p *Plane) end() error {
 	var errs []error
-	if p.controllers != nil {
-		p.controllers.Stop(stopTimeout)
+	for _, process := range slices.Backward(p.components) {
+		process.Stop(stopTimeout)
 	}
 	if err := p.env.Stop(); err != nil {
 		errs = append(errs, fmt.Errorf("stop etcd and kube-apiserver: %w", err))

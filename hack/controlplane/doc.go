@@ -7,10 +7,10 @@
 //	defer plane.Stop()
 //	c, err := client.New(plane.Config(), client.Options{})
 //
-// There is no scheduler, no kubelet and no other controller: pods stay Pending until something binds and runs them
+// With Options.Nodes it is the control plane of a whole cluster (see hack/node). Else there is no scheduler, no kubelet and no other controller: pods stay Pending until something binds and runs them
 // (see hack/devnode), Deployments make no pods, and service accounts get no tokens.
 //
-// Everything that a plane writes is in one temporary directory. Stop ends the processes, waits for them and removes
+// Everything that a plane writes is in one directory. Stop ends the processes, waits for them and removes
 // the directory. The processes have process groups of their own, so that Ctrl-C reaches only the program, whose
 // part it is to call Stop; should it die without, the kernel kills them (on Linux, with util-linux's setpriv).
 package controlplane

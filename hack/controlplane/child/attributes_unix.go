@@ -4,7 +4,6 @@ package child
 
 import "syscall"
 
-// attributes cannot ask for a parent-death signal here: a parent that is killed leaves its children behind.
-func attributes() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true}
-}
+// bind asks for a process group. It cannot ask for a parent-death signal here: a parent that is killed leaves its
+// children behind.
+func bind(attr *syscall.SysProcAttr) { attr.Setpgid = true }

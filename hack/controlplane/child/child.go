@@ -24,10 +24,13 @@ type Process struct {
 	done chan struct{}
 }
 
-// Start starts cmd in its own process group. It sets cmd's SysProcAttr and WaitDelay; the caller must not touch cmd
-// afterwards. The process is reaped without further calls.
+// Start starts cmd in its own process group. It sets cmd's WaitDelay and adds to its SysProcAttr; the caller must not
+// touch cmd afterwards. The process is reaped without further calls.
 func Start(cmd *exec.Cmd) (*Process, error) {
-	cmd.SysProcAttr = attributes()
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	bind(cmd.SysProcAttr)
 	cmd.WaitDelay = ioGrace
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)

@@ -17,9 +17,32 @@ import (
 	"voiceroom.dev/voiceroom/hack/controlplane/child"
 )
 
-// startControllers starts kube-controller-manager and waits until it says that it is healthy.
-func startControllers(ctx context.Context, dir string, opts Options, cfg *rest.Config) (*child.Process, error) {
-	kubeconfig := filepath.Join(dir, "controllers.kubeconfig")
+// A component is a client of the API server that runs beside it.
+type component struct {
+	binary string
+	flags  []string // beside those that all have
+}
+
+// components returns what is to run, in the order of their start.
+func components(dir string, opts Options) []component {
+	controllers := component{"kube-controller-manager", []string{"--kube-api-qps=500", "--kube-api-burst=1000"}}
+	switch {
+	case opts.Nodes != nil:
+		controllers.flags = append(controllers.flags,
+			"--root-ca-file="+filepath.Join(certsDir(dir), authorityFile),
+			"--service-account-private-key-file="+filepath.Join(certsDir(dir), serviceAccountsKey))
+		return []component{controllers, {"kube-scheduler", nil}}
+	case opts.WithoutControllers:
+		return nil
+	default:
+		controllers.flags = append(controllers.flags, "--controllers=garbage-collector-controller,namespace-controller")
+		return []component{controllers}
+	}
+}
+
+// start starts the component and waits until it says that it is healthy.
+func (c component) start(ctx context.Context, dir string, opts Options, cfg *rest.Config) (*child.Process, error) {
+	kubeconfig := filepath.Join(dir, c.binary+".kubeconfig")
 	if err := WriteKubeconfig(kubeconfig, cfg); err != nil {
 		return nil, err
 	}
@@ -27,14 +50,12 @@ func startControllers(ctx context.Context, dir string, opts Options, cfg *rest.C
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(filepath.Join(opts.Assets, "kube-controller-manager"),
-		"--controllers=garbage-collector-controller,namespace-controller",
-		"--kubeconfig="+kubeconfig,
+	cmd := exec.Command(filepath.Join(opts.Assets, c.binary), append([]string{
+		"--kubeconfig=" + kubeconfig,
 		"--leader-elect=false",
-		"--kube-api-qps=500", "--kube-api-burst=1000",
-		"--bind-address=127.0.0.1", "--secure-port="+strconv.Itoa(port),
-		"--cert-dir="+filepath.Join(dir, "controllers"),
-	)
+		"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(port),
+		"--cert-dir=" + filepath.Join(dir, c.binary),
+	}, c.flags...)...)
 	cmd.Stdout, cmd.Stderr = opts.Log, opts.Log
 	process, err := child.Start(cmd)
 	if err != nil {
@@ -43,7 +64,7 @@ func startControllers(ctx context.Context, dir string, opts Options, cfg *rest.C
 	url := "https://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) + "/healthz"
 	if err := waitHealthy(ctx, process, url); err != nil {
 		process.Stop(0)
-		return nil, fmt.Errorf("wait for kube-controller-manager: %w", err)
+		return nil, fmt.Errorf("wait for %s: %w", c.binary, err)
 	}
 	return process, nil
 }
