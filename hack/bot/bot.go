@@ -2,6 +2,9 @@
 // gateway the way the web client does, with a real PeerConnection, plays Opus
 // frames into its microphone and hands over the frames that it hears. The demo and
 // the end-to-end tests are made of bots.
+//
+// A Bot is one media connection. A Member is a bot that keeps its place across as many of
+// them as it takes.
 package bot
 
 import (
@@ -14,6 +17,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pion/webrtc/v4"
 )
@@ -67,6 +71,8 @@ type Frame struct {
 	Slot    int
 	Member  uint32 // who spoke: the packet's CSRC; 0 in a silence tail
 	Payload []byte
+	Epoch   uint64    // of the room that it came from
+	At      time.Time // when it arrived
 }
 
 // Bot is one participant. Call Ask, Connect and Confirm in turn (or Join), then
@@ -86,6 +92,9 @@ type Bot struct {
 	readers sync.WaitGroup
 	state   talker
 	calls   calls
+	hear    func(Frame) // takes what is heard
+	signs   signs
+	news    chan news // what a Member has to know; more than it reads is dropped
 }
 
 // New makes a bot that has not asked for anything yet.
@@ -96,7 +105,15 @@ func New(cfg Config) *Bot {
 	if cfg.Client == nil {
 		cfg.Client = http.DefaultClient
 	}
-	return &Bot{cfg: cfg, up: make(chan struct{}), down: make(chan struct{}), opened: make(chan struct{}), frames: make(chan Frame, 4096), calls: newCalls()}
+	b := &Bot{cfg: cfg, up: make(chan struct{}), down: make(chan struct{}), opened: make(chan struct{}), frames: make(chan Frame, 4096),
+		calls: newCalls(), news: make(chan news, 16), signs: signs{mic: -1}}
+	b.hear = func(f Frame) {
+		select {
+		case b.frames <- f:
+		default:
+		}
+	}
+	return b
 }
 
 // Guest gets an identity for somebody without one from a gateway that lets guests in:
@@ -115,12 +132,19 @@ func Guest(ctx context.Context, gateway, name string) (string, error) {
 // Join does Ask, Connect and Confirm.
 func Join(ctx context.Context, cfg Config) (*Bot, error) {
 	b := New(cfg)
-	for _, step := range []func(context.Context) error{b.Ask, b.Connect, b.Confirm} {
-		if err := step(ctx); err != nil {
-			return nil, errors.Join(err, b.Close())
-		}
+	if err := enter(ctx, b); err != nil {
+		return nil, errors.Join(err, b.Close())
 	}
 	return b, nil
+}
+
+func enter(ctx context.Context, b *Bot) error {
+	for _, step := range []func(context.Context) error{b.Ask, b.Connect, b.Confirm} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Ask asks for a place: on success a token is minted.
@@ -220,6 +244,24 @@ func (b *Bot) signal(ctx context.Context, offer string) (string, error) {
 }
 
 func (b *Bot) send(ctx context.Context, method, path, contentType, bearer string, body []byte) ([]byte, error) {
+	res, err := b.ask(ctx, method, path, contentType, bearer, body)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	return answer, nil
+}
+
+// maxAnswer is how much of an answer is read, in bytes.
+const maxAnswer = 1 << 20
+
+// ask returns the response to a request that was granted; else the error is a *ProblemError if
+// there was an answer. The caller closes its body.
+func (b *Bot) ask(ctx context.Context, method, path, contentType, bearer string, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, b.cfg.Gateway+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -232,17 +274,17 @@ func (b *Bot) send(ctx context.Context, method, path, contentType, bearer string
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", method, path, err)
 	}
+	if res.StatusCode < 300 {
+		return res, nil
+	}
 	defer func() { _ = res.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", method, path, err)
 	}
-	if res.StatusCode >= 300 {
-		p := &ProblemError{Status: res.StatusCode}
-		if json.Unmarshal(answer, p) != nil || p.Code == "" {
-			p.Code, p.Detail = "unknown", strings.TrimSpace(string(answer))
-		}
-		return nil, fmt.Errorf("%s %s: %w", method, path, p)
+	p := &ProblemError{Status: res.StatusCode}
+	if json.Unmarshal(answer, p) != nil || p.Code == "" {
+		p.Code, p.Detail = "unknown", strings.TrimSpace(string(answer))
 	}
-	return answer, nil
+	return nil, fmt.Errorf("%s %s: %w", method, path, p)
 }

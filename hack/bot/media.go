@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -21,11 +22,14 @@ func (b *Bot) offer() (string, error) {
 		return "", fmt.Errorf("making a peer connection: %w", err)
 	}
 	b.pc = pc
-	b.uplink, err = webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}, "mic", "mic")
+	uplink, err := webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}, "mic", "mic")
 	if err != nil {
 		return "", fmt.Errorf("making the uplink: %w", err)
 	}
-	up, err := pc.AddTransceiverFromTrack(b.uplink, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+	b.state.Lock()
+	b.uplink = uplink
+	b.state.Unlock()
+	up, err := pc.AddTransceiverFromTrack(uplink, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
 	if err != nil {
 		return "", fmt.Errorf("adding the uplink: %w", err)
 	}
@@ -93,14 +97,11 @@ func (b *Bot) listen(t *webrtc.TrackRemote, slot int) {
 		if err != nil {
 			return
 		}
-		f := Frame{Slot: slot, Payload: p.Payload}
+		f := Frame{Slot: slot, Payload: p.Payload, Epoch: b.Grant.Epoch, At: time.Now()}
 		if len(p.CSRC) > 0 {
 			f.Member = p.CSRC[0]
 		}
-		select {
-		case b.frames <- f:
-		default:
-		}
+		b.hear(f)
 	}
 }
 
@@ -116,6 +117,9 @@ type talker struct {
 func (b *Bot) Say(frame []byte) error {
 	b.state.Lock()
 	defer b.state.Unlock()
+	if b.uplink == nil {
+		return errors.New("sending a frame: there is no connection yet")
+	}
 	if !b.state.started {
 		b.state.seq, b.state.ts = uint16(rand.Uint32()), rand.Uint32()
 	}
@@ -171,7 +175,11 @@ func (b *Bot) openChannel() error {
 	dc.OnOpen(func() { close(b.opened) })
 	dc.OnMessage(func(m webrtc.DataChannelMessage) {
 		var r reply
-		if json.Unmarshal(m.Data, &r) != nil || r.Type != "reply" {
+		if json.Unmarshal(m.Data, &r) != nil {
+			return
+		}
+		if r.Type != "reply" {
+			b.notice(r.Type, m.Data)
 			return
 		}
 		b.calls.Lock()
