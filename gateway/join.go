@@ -67,7 +67,10 @@ func (g *Gateway) joinRoom(w http.ResponseWriter, r *http.Request, who caller, v
 	if err != nil {
 		return err
 	}
+	began := g.now()
 	_, grant, err := g.admit(r, who, vr, asked)
+	_, span := g.step(r, "join", grant.Session, began)
+	taken(span, err)
 	if err != nil {
 		return err
 	}
@@ -75,8 +78,14 @@ func (g *Gateway) joinRoom(w http.ResponseWriter, r *http.Request, who caller, v
 		GroupID: grant.GroupID, Role: grant.Role, ExpiresAt: grant.ExpiresAt.UTC(), RTC: rtcPath(vr.Namespace, vr.Name)})
 }
 
-// admit takes a place in the room for the caller.
+// admit takes a place in the room for the caller, and counts how that came out.
 func (g *Gateway) admit(r *http.Request, who caller, vr *v1alpha1.VoiceRoom, asked wish) (place, admission.Grant, error) {
+	p, grant, err := g.place(r, who, vr, asked)
+	g.metrics.joined(err)
+	return p, grant, err
+}
+
+func (g *Gateway) place(r *http.Request, who caller, vr *v1alpha1.VoiceRoom, asked wish) (place, admission.Grant, error) {
 	req, err := g.request(r, who, vr, asked)
 	if err != nil {
 		return place{}, admission.Grant{}, err
@@ -236,7 +245,9 @@ func (g *Gateway) feedback(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch said.Outcome {
 	case "connected":
-		entered, err := g.confirm(r.Context(), p, session)
+		ctx, span := g.step(r, "confirm", session, g.now())
+		entered, err := g.confirm(ctx, p, session)
+		taken(span, err)
 		if err != nil {
 			return err
 		}

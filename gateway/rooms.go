@@ -124,11 +124,22 @@ func (g *Gateway) createRoom(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	vr := asked.resource(owner)
-	if err := g.cfg.Cluster.Writer.Create(r.Context(), vr); err != nil {
-		return ofCluster("creating a room in "+asked.Namespace, err)
+	if err := g.make(r, vr); err != nil {
+		return err
 	}
 	w.Header().Set("Location", "/v1/rooms/"+url.PathEscape(vr.Namespace)+"/"+url.PathEscape(vr.Name))
 	return writeJSON(w, http.StatusCreated, g.summaryOf(r, vr))
+}
+
+// make creates the resource, with the trace that it belongs to.
+func (g *Gateway) make(r *http.Request, vr *v1alpha1.VoiceRoom) (err error) {
+	ctx, span := g.step(r, "create room", "", g.now())
+	defer func() { taken(span, err) }()
+	carry(ctx, vr)
+	if err := g.cfg.Cluster.Writer.Create(ctx, vr); err != nil {
+		return ofCluster("creating a room in "+vr.Namespace, err)
+	}
+	return nil
 }
 
 // mayChange refuses namespaces in which rooms are not made or deleted over HTTP.

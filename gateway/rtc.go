@@ -31,11 +31,14 @@ func (g *Gateway) offer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return bodyError(err)
 	}
+	began := g.now()
 	p, roomToken, session, inline, err := g.opening(r, credential)
 	if err != nil {
 		return err
 	}
-	answer, err := p.pod.Signal(r.Context(), mediaapi.SignalRequest{Epoch: p.Epoch, Token: roomToken, Offer: string(sdp)})
+	ctx, span := g.step(r, "signal", session, began)
+	answer, err := p.pod.Signal(ctx, mediaapi.SignalRequest{Epoch: p.Epoch, Token: roomToken, Offer: string(sdp)})
+	taken(span, err)
 	if err != nil {
 		if inline { // nobody else knows of the session
 			g.release(r.Context(), p, session)

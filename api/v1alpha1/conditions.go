@@ -87,6 +87,9 @@ const (
 	// AnnotationWake, set to a time by the gateway when somebody wants to join a
 	// room that sleeps, makes the operator claim a pod for it again.
 	AnnotationWake = "voiceroom.dev/wake"
+	// AnnotationTraceparent is the trace (W3C traceparent) that asked for a room: the gateway
+	// writes it when it makes one, and the operator goes on with it.
+	AnnotationTraceparent = "voiceroom.dev/traceparent"
 	// Finalizer holds a resource while something outside the cluster belongs to it.
 	Finalizer = "voiceroom.dev/finalizer"
 )

@@ -14,6 +14,7 @@ import (
 
 	"voiceroom.dev/voiceroom/cmd/internal/cli"
 	"voiceroom.dev/voiceroom/cmd/internal/release"
+	"voiceroom.dev/voiceroom/cmd/internal/telemetry"
 	"voiceroom.dev/voiceroom/gateway"
 	"voiceroom.dev/voiceroom/gateway/apikey"
 	"voiceroom.dev/voiceroom/gateway/idtoken"
@@ -94,7 +95,13 @@ SIGTERM ends event streams, lets running requests finish, and exits.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		handler := slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: s.logLevel})
 		libraries(handler)
-		return run(cmd.Context(), s, slog.New(handler))
+		log := slog.New(handler)
+		stop, err := telemetry.Start(cmd.Context(), "voiceroom-gateway", log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		return run(cmd.Context(), s, log)
 	}
 	return cmd
 }

@@ -85,6 +85,7 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 	cfg.Dial = func(endpoint, podUID string) gateway.Pod { return dialer.Pod(endpoint, podUID) }
 	cfg.Web, cfg.WebPolicy = web.Files(), web.Policy
 	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(dialer)
 	cfg.Log, cfg.Metrics = log, metrics
 	g, err := gateway.New(cfg)
 	if err != nil {

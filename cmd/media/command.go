@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"voiceroom.dev/voiceroom/cmd/internal/release"
+	"voiceroom.dev/voiceroom/cmd/internal/telemetry"
 	"voiceroom.dev/voiceroom/media"
 )
 
@@ -74,6 +75,11 @@ On SIGTERM clients are told to join again elsewhere, and the process exits 0.`,
 		if err != nil {
 			return err
 		}
+		stop, err := telemetry.Start(cmd.Context(), "voiceroom-media", log)
+		if err != nil {
+			return err
+		}
+		defer stop()
 		return run(cmd.Context(), cfg)
 	}
 	return cmd
