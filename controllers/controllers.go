@@ -10,6 +10,7 @@ import (
 	mathrand "math/rand/v2"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -41,8 +42,8 @@ const sweepGroups = 10 * time.Minute
 
 // +kubebuilder:rbac:groups="",resources=namespaces,resourceNames=kube-system,verbs=get
 
-// Options are what a deployment decides. All fields are required but GatewayURL and
-// Webhook.
+// Options are what a deployment decides. All fields are required but GatewayURL, Webhook
+// and Metrics.
 type Options struct {
 	// Namespace is the operator's own, MediaNamespace the media pods'.
 	Namespace, MediaNamespace string
@@ -55,6 +56,8 @@ type Options struct {
 	Opener    chatprovider.Opener
 	// Webhook says where the deployer's back end is told what happens in rooms. Nil: nowhere.
 	Webhook *webhook.Config
+	// Metrics is where the operator's metrics are registered. Nil: nowhere.
+	Metrics prometheus.Registerer
 }
 
 // Setup adds every controller to mgr, which must have been made with
@@ -64,23 +67,27 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
-	consistent, err := consistentClient(mgr)
+	fresh, err := consistentClient(mgr)
 	if err != nil {
 		return err
 	}
 	var (
-		wall      = clock.RealClock{}
-		summaries = pace.NewBudget(summariesPerSecond)
-		keyring   = signingkeys.NewKeyring()
-		tickets   = signingkeys.NewTickets(keyring, wall.Now, rand.Reader)
-		dialer    = mediaapi.NewDialer(token.CallerOperator, token.NewMinter(keyring.Operator, wall.Now, nil), keyring.Roots, wall.Now)
-		clerk     = &voiceroom.Clerk{Reader: mgr.GetClient(), Providers: o.Providers, Desk: admission.New(nil), Dialer: dialer}
-		rooms     = fleet.New(dialer, clerk, wall, mgr.GetLogger().WithName("fleet"))
-		allocator = &fleet.Allocator{}
-		pusher    = &fleet.Pusher{Pods: mgr.GetClient(), Dialer: dialer, Namespace: o.MediaNamespace}
-		orphans   = &groupchat.Orphans{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.Namespace}
+		wall       = clock.RealClock{}
+		writes     = newStatusWrites()
+		outcomes   = voiceroom.NewMetrics()
+		consistent = counted{fresh, writes}
+		summaries  = pace.NewBudget(summariesPerSecond)
+		keyring    = signingkeys.NewKeyring()
+		tickets    = signingkeys.NewTickets(keyring, wall.Now, rand.Reader)
+		dialer     = mediaapi.NewDialer(token.CallerOperator, token.NewMinter(keyring.Operator, wall.Now, nil), keyring.Roots, wall.Now)
+		clerk      = &voiceroom.Clerk{Reader: mgr.GetClient(), Providers: o.Providers, Desk: admission.New(nil), Dialer: dialer}
+		rooms      = fleet.New(dialer, clerk, wall, mgr.GetLogger().WithName("fleet"))
+		allocator  = &fleet.Allocator{}
+		pusher     = &fleet.Pusher{Pods: mgr.GetClient(), Dialer: dialer, Namespace: o.MediaNamespace}
+		orphans    = &groupchat.Orphans{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.Namespace}
 	)
-	if err := errors.Join(addWebhook(mgr, o.Webhook, rooms), drain.Index(ctx, mgr.GetFieldIndexer())); err != nil {
+	held := &inventory{cached: mgr.GetClient(), waiting: allocator.Waiting, authority: keyring.Authority, elected: mgr.Elected()}
+	if err := errors.Join(measure(o.Metrics, dialer, held, writes, outcomes), addWebhook(mgr, o.Webhook, rooms), drain.Index(ctx, mgr.GetFieldIndexer())); err != nil {
 		return err
 	}
 	for _, runnable := range []manager.Runnable{
@@ -103,7 +110,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		(&mediapool.Reconciler{Client: consistent, Keyring: keyring, Promised: allocator.Promised, Waiting: allocator.Waiting,
 			Namespace: o.MediaNamespace, Image: o.MediaImage, Clock: wall, Pick: mathrand.IntN}).SetupWithManager(mgr),
 		(&voiceroom.Reconciler{Client: consistent, Fleet: rooms, Allocator: allocator, Dialer: dialer, Keyring: keyring, Tickets: tickets,
-			Events: mgr.GetEventRecorder("voiceroom-room"), Clock: wall, MediaNamespace: o.MediaNamespace, GatewayURL: o.GatewayURL,
+			Events: mgr.GetEventRecorder("voiceroom-room"), Metrics: outcomes, Clock: wall, MediaNamespace: o.MediaNamespace, GatewayURL: o.GatewayURL,
 			Summaries: pace.New(summaries, voiceroom.SummaryEvery)}).SetupWithManager(ctx, mgr),
 		(&voiceroom.Sweeper{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Dialer: dialer}).SetupWithManager(mgr),
 		(&joinrequest.Reconciler{Client: mgr.GetClient(), Rooms: rooms, Tickets: tickets, Count: clerk.Count, Now: wall.Now}).SetupWithManager(ctx, mgr),

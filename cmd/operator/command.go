@@ -16,6 +16,7 @@ import (
 
 	"voiceroom.dev/voiceroom/cmd/internal/cli"
 	"voiceroom.dev/voiceroom/cmd/internal/release"
+	"voiceroom.dev/voiceroom/cmd/internal/telemetry"
 	"voiceroom.dev/voiceroom/webhook"
 )
 
@@ -73,7 +74,13 @@ SIGTERM lets running reconciliations finish, gives the lease back, and exits.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		handler := slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: s.logLevel})
 		ctrl.SetLogger(logr.FromSlogHandler(handler))
-		return run(cmd.Context(), s, slog.New(handler))
+		log := slog.New(handler)
+		stop, err := telemetry.Start(cmd.Context(), "voiceroom-operator", log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		return run(cmd.Context(), s, log)
 	}
 	return cmd
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"voiceroom.dev/voiceroom/chat/registry"
@@ -33,7 +34,7 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 	}
 	chats := &registry.Registry{}
 	options := controllers.Options{Namespace: s.namespace, MediaNamespace: s.mediaNamespace, MediaImage: s.mediaImage, GatewayURL: s.publicURL,
-		Providers: chats, Webhook: s.webhook(log)}
+		Providers: chats, Webhook: s.webhook(log), Metrics: metrics.Registry}
 	managing := controllers.ManagerOptions(options)
 	managing.LeaderElection = s.leaderElect
 	managing.HealthProbeBindAddress = s.healthListen

@@ -93,6 +93,9 @@ func (a *Authority) Issue(dnsName string, now time.Time) (certPEM, keyPEM []byte
 	return encodeCertificate(der), keyPEM, err
 }
 
+// End is when the authority itself ends, and with it all that it signed.
+func (a *Authority) End() time.Time { return a.cert.NotAfter }
+
 // Expiry returns until when a certificate and its key, in PEM, serve dnsName under
 // this authority; the zero time if they do not.
 func (a *Authority) Expiry(certPEM, keyPEM []byte, dnsName string, now time.Time) time.Time {

@@ -40,6 +40,7 @@ type Reconciler struct {
 	// Tickets signs host tickets.
 	Tickets *signingkeys.Tickets
 	Events  events.EventRecorder
+	Metrics *Metrics
 	Clock   clock.PassiveClock
 	// MediaNamespace is where media pods live.
 	MediaNamespace string
@@ -48,6 +49,8 @@ type Reconciler struct {
 	GatewayURL string
 	// Summaries spaces the writes that only follow comings and goings.
 	Summaries *pace.Pacer
+
+	journeys journeys
 }
 
 // keysRetry is how soon a room asks again for keys that are still being read.
@@ -62,6 +65,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	vr := &v1alpha1.VoiceRoom{}
 	err := r.Client.Get(ctx, req.NamespacedName, vr)
 	if apierrors.IsNotFound(err) || err == nil && vr.DeletionTimestamp != nil {
+		r.journeys.gone(req.NamespacedName, r.Clock.Now())
 		r.Fleet.Deleted(req.NamespacedName)
 		r.Allocator.Release(req.NamespacedName)
 		return ctrl.Result{}, nil
@@ -75,6 +79,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if closed(vr) { // as stored: a write that fails takes nothing back
 		r.Fleet.End(idOf(vr), vr.Status.ClosedAt.Time, string(vr.Status.CloseReason), vr.Status.CloseMessage)
 	}
+	ctx = r.journeys.enter(ctx, vr, r.Clock.Now())
+	silent := r.Fleet.Replica(vr.UID).Lost
 	stored := vr.DeepCopy()
 	result, err := runSteps(ctx, vr, r.observe, r.live, r.ensureGroup, r.ensureTicket, r.ensureMedia, r.end)
 	switch {
@@ -86,6 +92,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	r.conclude(vr)
 	// Also after an error: what was done must not be lost.
 	wait, writeErr := r.writeStatus(ctx, stored, vr)
+	if wait == 0 && writeErr == nil {
+		r.journeys.follow(stored, vr, silent, r.Clock.Now(), r.Metrics)
+	}
 	return sooner(result, ctrl.Result{RequeueAfter: wait}), errors.Join(err, writeErr)
 }
 

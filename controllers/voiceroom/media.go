@@ -208,6 +208,8 @@ func (r *Reconciler) bind(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *core
 	metav1.SetMetaDataLabel(&pod.ObjectMeta, v1alpha1.LabelRoomUID, string(vr.UID))
 	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, v1alpha1.AnnotationEpoch, strconv.FormatInt(epoch(vr), 10))
 	pod.OwnerReferences = nil
+	ctx, end := within(ctx, "bind")
+	defer end()
 	return true, r.Client.Patch(ctx, pod, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
 }
 
@@ -222,6 +224,8 @@ func (r *Reconciler) put(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *corev
 	if err != nil {
 		return nil, err
 	}
+	ctx, end := within(ctx, "put")
+	defer end()
 	ctx, cancel := context.WithTimeout(ctx, putTimeout)
 	defer cancel()
 	return r.Dialer.Pod(vr.Status.Media.Endpoint, vr.Status.Media.PodUID).Put(ctx, mediaapi.PutRequest{
