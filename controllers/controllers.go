@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"voiceroom.dev/voiceroom/admission"
@@ -87,7 +89,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		orphans    = &groupchat.Orphans{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.Namespace}
 	)
 	held := &inventory{cached: mgr.GetClient(), waiting: allocator.Waiting, authority: keyring.Authority, elected: mgr.Elected()}
-	if err := errors.Join(measure(o.Metrics, dialer, held, writes, outcomes), addWebhook(mgr, o.Webhook, rooms), drain.Index(ctx, mgr.GetFieldIndexer())); err != nil {
+	if err := errors.Join(measure(o.Metrics, dialer, held, writes, outcomes), addWebhook(mgr, o.Webhook, rooms), drain.Index(ctx, mgr.GetFieldIndexer()),
+		mgr.AddReadyzCheck("keys", leadsWithKeys(mgr.Elected(), keyring))); err != nil {
 		return err
 	}
 	for _, runnable := range []manager.Runnable{
@@ -112,9 +115,25 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		(&voiceroom.Reconciler{Client: consistent, Fleet: rooms, Allocator: allocator, Dialer: dialer, Keyring: keyring, Tickets: tickets,
 			Events: mgr.GetEventRecorder("voiceroom-room"), Metrics: outcomes, Clock: wall, MediaNamespace: o.MediaNamespace, GatewayURL: o.GatewayURL,
 			Summaries: pace.New(summaries, voiceroom.SummaryEvery)}).SetupWithManager(ctx, mgr),
-		(&voiceroom.Sweeper{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Dialer: dialer}).SetupWithManager(mgr),
+		(&voiceroom.Sweeper{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Dialer: dialer, Clock: wall}).SetupWithManager(mgr),
 		(&joinrequest.Reconciler{Client: mgr.GetClient(), Rooms: rooms, Tickets: tickets, Count: clerk.Count, Now: wall.Now}).SetupWithManager(ctx, mgr),
 	)
+}
+
+// leadsWithKeys fails in an operator that acts but cannot: its controllers have not come
+// to read the keys, without which no pod and no room is made. One that only stands by is
+// ready, or a rolling update would wait for it.
+func leadsWithKeys(elected <-chan struct{}, keyring *signingkeys.Keyring) healthz.Checker {
+	return func(*http.Request) error {
+		select {
+		case <-elected:
+			if !keyring.Ready() {
+				return signingkeys.ErrNotReady
+			}
+		default:
+		}
+		return nil
+	}
 }
 
 // addWebhook adds the sender of webhooks, if there is to be one, and has the fleet tell it

@@ -10,18 +10,11 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
 )
-
-// leaderElectionID names the lease of the one operator that acts.
-const leaderElectionID = "voiceroom-operator"
-
-// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=voiceroom-system,resources=leases,resourceNames=voiceroom-operator,verbs=get;update;patch
-// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=voiceroom-system,resources=leases,verbs=create
-// The election tells who leads in Events of the core group.
-// +kubebuilder:rbac:groups="",namespace=voiceroom-system,resources=events,verbs=create;patch
 
 // uncached are read live, by name: the operator lists neither Secrets nor
 // ConfigMaps anywhere.
@@ -47,11 +40,9 @@ func ManagerOptions(o Options) manager.Options {
 				&corev1.Node{}: {Transform: onlyWhatMatters},
 			},
 		},
-		Client:                  client.Options{Cache: &client.CacheOptions{DisableFor: uncached}},
-		LeaderElectionID:        leaderElectionID,
-		LeaderElectionNamespace: o.Namespace,
-		// The process ends when the manager does; a successor need not wait.
-		LeaderElectionReleaseOnCancel: true,
+		Client: client.Options{Cache: &client.CacheOptions{DisableFor: uncached}},
+		// An operator that does not lead fills its caches, so as to take over at once.
+		Controller: config.Controller{EnableWarmup: ptr.To(true)},
 	}
 }
 

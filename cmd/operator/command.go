@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
@@ -17,6 +18,7 @@ import (
 	"voiceroom.dev/voiceroom/cmd/internal/cli"
 	"voiceroom.dev/voiceroom/cmd/internal/release"
 	"voiceroom.dev/voiceroom/cmd/internal/telemetry"
+	"voiceroom.dev/voiceroom/controllers/election"
 	"voiceroom.dev/voiceroom/webhook"
 )
 
@@ -28,6 +30,7 @@ type settings struct {
 	publicURL                  string
 	webhookURL, webhookSecrets string
 	leaderElect                bool
+	lease                      time.Duration
 	healthListen               string
 	metricsListen              string
 	logLevel                   slog.Level
@@ -36,7 +39,7 @@ type settings struct {
 func newCommand() *cobra.Command {
 	var s settings
 	cmd := &cobra.Command{
-		Use:   "operator --media-image IMAGE [--leader-elect]",
+		Use:   "operator --media-image IMAGE",
 		Short: "Reconcile voice rooms, their groups and their media pods",
 		Long: `operator turns VoiceRooms into groups at a chat provider, media pods that hold
 calls, and links that people open. It reconciles VoiceRoom, GroupChat,
@@ -46,13 +49,17 @@ the keys of the deployment.
 Calls do not depend on it: while it is down, people talk, mute and leave, and
 gateways let newcomers into rooms that exist. No new room starts meanwhile.
 
-Two namespaces are its own. --namespace holds its keys (Secrets) and the lease
-that elects one operator out of several. --media-namespace holds the media pods,
-which need host ports, and what is mounted into them.
+Two namespaces are its own. --namespace holds its keys (Secrets). --media-namespace
+holds the media pods, which need host ports, and what is mounted into them.
+
+Run several: the Lease voiceroom-operator in namespace kube-system says which of them
+acts. It also says which installation the cluster belongs to, by its namespace: an
+operator of another one ends at once with an error. docs/operations.md says how a
+cluster is handed over.
 
 It logs JSON to standard error, never a secret. On --health-listen it answers
   /healthz  200 while the process runs
-  /readyz   200 once its cache is filled
+  /readyz   200 once its caches are filled and, in the one that acts, the keys are read
 and on --metrics-listen /metrics, for Prometheus.
 
 With --webhook-url it tells the deployer's back end, in signed POSTs, what happens in
@@ -63,8 +70,8 @@ SIGTERM lets running reconciliations finish, gives the lease back, and exits.`,
   operator --namespace voiceroom-system --media-namespace voiceroom-media \
     --media-image registry.example.org/voiceroom-media:v1 --public-url https://voice.example.org
 
-  # In a pod, one of two
-  operator --media-image registry.example.org/voiceroom-media:v1 --leader-elect`,
+  # In a pod, one of several
+  operator --media-image registry.example.org/voiceroom-media:v1`,
 		Version:       release.Version(),
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
@@ -94,7 +101,8 @@ func (s *settings) flags(cmd *cobra.Command) {
 	f.StringVar(&s.publicURL, "public-url", "", "where people reach the gateway, such as https://voice.example.org; for status.joinURL")
 	f.StringVar(&s.webhookURL, "webhook-url", "", "where to POST what happens in rooms; https, or http to this host or to a name.namespace.svc")
 	f.StringVar(&s.webhookSecrets, "webhook-secret-file", "", "file with the secrets that sign webhooks, one a line (whsec_... of Standard Webhooks); all sign")
-	f.BoolVar(&s.leaderElect, "leader-elect", false, "run several operators, of which one acts")
+	f.BoolVar(&s.leaderElect, "leader-elect", true, "act only while holding the lease; off is for debugging one operator alone")
+	f.DurationVar(&s.lease, "lease", 10*time.Second, "how long the lease is held without being renewed: another operator takes over from a dead one after that; whole seconds, 3s at least")
 	f.StringVar(&s.healthListen, "health-listen", ":8081", "host:port for probes; 0 turns them off")
 	f.StringVar(&s.metricsListen, "metrics-listen", ":8080", "host:port for metrics; 0 turns them off")
 	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "least level to log: debug, info, warn or error")
@@ -108,6 +116,8 @@ func (s *settings) check() error {
 		return errors.New("--namespace is needed outside a pod: where the operator keeps its keys")
 	case s.mediaNamespace == "":
 		return errors.New("--media-namespace must not be empty")
+	case s.lease < election.MinLease || s.lease%time.Second != 0:
+		return fmt.Errorf("--lease: %v is not whole seconds, %v at least", s.lease, election.MinLease)
 	case s.mediaNamespace == s.namespace:
 		return fmt.Errorf("--media-namespace: media pods must not share %s with the operator's private keys", s.namespace)
 	}

@@ -5,10 +5,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"voiceroom.dev/voiceroom/controllers/election"
 )
 
 func TestFlagsAreChecked(t *testing.T) {
-	good := settings{namespace: "voiceroom-system", mediaNamespace: "voiceroom-media", mediaImage: "media:v1"}
+	good := settings{namespace: "voiceroom-system", mediaNamespace: "voiceroom-media", mediaImage: "media:v1", lease: election.MinLease}
 	secrets := filepath.Join(t.TempDir(), "secrets")
 	if err := os.WriteFile(secrets, []byte("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -21,6 +24,8 @@ func TestFlagsAreChecked(t *testing.T) {
 		"public URL":       {func(s *settings) { s.publicURL = "https://voice.example.org/" }, ""},
 		"no namespace":     {func(s *settings) { s.namespace = "" }, "--namespace"},
 		"no media":         {func(s *settings) { s.mediaNamespace = "" }, "--media-namespace"},
+		"short lease":      {func(s *settings) { s.lease = time.Second }, "--lease"},
+		"uneven lease":     {func(s *settings) { s.lease += time.Millisecond }, "--lease"},
 		"one for both":     {func(s *settings) { s.mediaNamespace = s.namespace }, "--media-namespace"},
 		"URL without a //": {func(s *settings) { s.publicURL = "voice.example.org" }, "--public-url"},
 		"URL of a file":    {func(s *settings) { s.publicURL = "file:///etc" }, "--public-url"},

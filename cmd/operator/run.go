@@ -17,13 +17,15 @@ import (
 	"voiceroom.dev/voiceroom/chat/registry"
 	"voiceroom.dev/voiceroom/cmd/internal/providers"
 	"voiceroom.dev/voiceroom/controllers"
+	"voiceroom.dev/voiceroom/controllers/election"
 )
 
 // The client's own limits would slow twenty rooms that start at once; the API
 // server's priority and fairness protects it better.
 const qps, burst = 500, 1000
 
-// run reconciles until ctx ends or the lease is lost.
+// run reconciles until ctx ends or the lease is lost, or found to be another
+// installation's.
 func run(ctx context.Context, s settings, log *slog.Logger) error {
 	if err := s.check(); err != nil {
 		return err
@@ -32,11 +34,24 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("finding the API server: %w", err)
 	}
+	ctx, taken := context.WithCancelCause(ctx)
+	defer taken(nil)
+	terms := election.TermsOf(s.lease)
+	lock, err := election.New(kube, s.namespace, terms, taken)
+	if err != nil {
+		return err
+	}
+	if err := lock.Claim(ctx); err != nil {
+		return err
+	}
 	chats := &registry.Registry{}
 	options := controllers.Options{Namespace: s.namespace, MediaNamespace: s.mediaNamespace, MediaImage: s.mediaImage, GatewayURL: s.publicURL,
 		Providers: chats, Webhook: s.webhook(log), Metrics: metrics.Registry}
 	managing := controllers.ManagerOptions(options)
 	managing.LeaderElection = s.leaderElect
+	managing.LeaderElectionResourceLockInterface = lock
+	managing.LeaseDuration, managing.RenewDeadline, managing.RetryPeriod = &terms.Lease, &terms.Renew, &terms.Retry
+	managing.LeaderElectionReleaseOnCancel = true // the process ends when the manager does; a successor need not wait
 	managing.HealthProbeBindAddress = s.healthListen
 	managing.Metrics = metricsserver.Options{BindAddress: s.metricsListen}
 	mgr, err := ctrl.NewManager(kube, managing)
@@ -58,7 +73,11 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 	}); err != nil {
 		return fmt.Errorf("adding the readiness check: %w", err)
 	}
-	return errors.Join(mgr.Start(ctx), chats.Close())
+	err = errors.Join(mgr.Start(ctx), chats.Close())
+	if other, ok := errors.AsType[*election.TakenError](context.Cause(ctx)); ok {
+		return other // whatever else failed, failed because of it
+	}
+	return err
 }
 
 func kubeConfig(path string) (cfg *rest.Config, err error) {
