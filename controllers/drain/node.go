@@ -9,6 +9,7 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -149,4 +150,26 @@ func tolerance(pod *corev1.Pod, taint *corev1.Taint) (limit time.Duration, forev
 		}
 	}
 	return limit, tolerated && !limited
+}
+
+// Nodes gets, by name, the nodes of those pods that matter. Those that are gone are nil.
+func Nodes(ctx context.Context, reader client.Reader, pods []corev1.Pod, matter func(*corev1.Pod) bool) (map[string]*corev1.Node, error) {
+	nodes := map[string]*corev1.Node{}
+	for i := range pods {
+		name := pods[i].Spec.NodeName
+		if _, known := nodes[name]; known || name == "" || !matter(&pods[i]) {
+			continue
+		}
+		var node corev1.Node
+		err := reader.Get(ctx, client.ObjectKey{Name: name}, &node)
+		switch {
+		case apierrors.IsNotFound(err):
+			nodes[name] = nil
+		case err != nil:
+			return nil, fmt.Errorf("getting node %s: %w", name, err)
+		default:
+			nodes[name] = &node
+		}
+	}
+	return nodes, nil
 }

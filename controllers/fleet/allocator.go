@@ -3,9 +3,13 @@ package fleet
 import (
 	"slices"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"voiceroom.dev/voiceroom/api/v1alpha1"
+	"voiceroom.dev/voiceroom/controllers/drain"
 )
 
 // Allocator remembers which room each warm pod was promised to, from the moment
@@ -26,22 +30,24 @@ type waiter struct {
 }
 
 // Take promises the room an idle pod out of a pool's pods. Asked again, it returns
-// the same pod for as long as that stays idle. Without one left, the room is put
-// on the waiting list and nil is returned. Longest-ready pods go first, so that
-// every replica of the choice comes to the same order.
-func (a *Allocator) Take(pool string, room types.NamespacedName, pods []corev1.Pod) *corev1.Pod {
+// the same pod for as long as that can be claimed. Without one left, the room is put
+// on the waiting list and nil is returned. Pods that have to go are given to nobody;
+// nodes, by name, are those of the idle pods. Pods of the pool's present template go
+// before older ones, then the longest-ready first, so that every replica of the choice
+// comes to the same order.
+func (a *Allocator) Take(pool *v1alpha1.MediaPool, room types.NamespacedName, pods []corev1.Pod, nodes map[string]*corev1.Node, now time.Time) *corev1.Pod {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var free *corev1.Pod
 	for i := range pods {
 		pod := &pods[i]
-		if !Idle(pod) {
+		if !Idle(pod) || drain.Judge(pod, nodes[pod.Spec.NodeName], pool, now).MustGo() {
 			continue
 		}
 		switch owner, taken := a.promised[pod.UID]; {
 		case taken && owner == room:
 			return pod
-		case !taken && (free == nil || older(pod, free)):
+		case !taken && (free == nil || better(pod, free, pool)):
 			free = pod
 		}
 	}
@@ -49,7 +55,7 @@ func (a *Allocator) Take(pool string, room types.NamespacedName, pods []corev1.P
 		if i := slices.IndexFunc(a.waiting, func(w waiter) bool { return w.room == room }); i >= 0 {
 			a.waiting[i].woken = false // it keeps its place
 		} else {
-			a.waiting = append(a.waiting, waiter{room: room, pool: pool})
+			a.waiting = append(a.waiting, waiter{room: room, pool: pool.Name})
 		}
 		return nil
 	}
@@ -61,7 +67,11 @@ func (a *Allocator) Take(pool string, room types.NamespacedName, pods []corev1.P
 	return free
 }
 
-func older(a, b *corev1.Pod) bool {
+// better says whether to give pod a away before pod b.
+func better(a, b *corev1.Pod, pool *v1alpha1.MediaPool) bool {
+	if outdated := drain.Outdated(a, pool); outdated != drain.Outdated(b, pool) {
+		return !outdated
+	}
 	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
 		return a.CreationTimestamp.Before(&b.CreationTimestamp)
 	}

@@ -16,7 +16,7 @@ import (
 func idlePod(name string, age time.Duration) corev1.Pod {
 	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("uid-" + name),
 		Labels:            map[string]string{v1alpha1.LabelPool: "default"},
-		CreationTimestamp: metav1.NewTime(time.Unix(1_000_000, 0).Add(-age))}}
+		CreationTimestamp: metav1.NewTime(now.Add(-age))}}
 	pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1",
 		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}
 	return pod
@@ -26,37 +26,73 @@ func roomNamed(name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: "default", Name: name}
 }
 
+func poolNamed(name string) *v1alpha1.MediaPool {
+	return &v1alpha1.MediaPool{ObjectMeta: metav1.ObjectMeta{Name: name}}
+}
+
+var now = time.Unix(1_000_000, 0)
+
 func TestTakePromisesEachPodOnce(t *testing.T) {
 	var a Allocator
 	pods := []corev1.Pod{idlePod("young", time.Minute), idlePod("old", time.Hour)}
-	if got := a.Take("default", roomNamed("a"), pods); got == nil || got.Name != "old" {
+	if got := a.Take(poolNamed("default"), roomNamed("a"), pods, nil, now); got == nil || got.Name != "old" {
 		t.Fatalf("first room got %v, want the pod that has waited longest", got)
 	}
-	if got := a.Take("default", roomNamed("a"), pods); got == nil || got.Name != "old" {
+	if got := a.Take(poolNamed("default"), roomNamed("a"), pods, nil, now); got == nil || got.Name != "old" {
 		t.Errorf("asking again gave %v, want the same pod", got)
 	}
-	if got := a.Take("default", roomNamed("b"), pods); got == nil || got.Name != "young" {
+	if got := a.Take(poolNamed("default"), roomNamed("b"), pods, nil, now); got == nil || got.Name != "young" {
 		t.Errorf("second room got %v, want the other pod", got)
 	}
-	if got := a.Take("default", roomNamed("c"), pods); got != nil {
+	if got := a.Take(poolNamed("default"), roomNamed("c"), pods, nil, now); got != nil {
 		t.Errorf("third room got %s, want none: both are promised", got.Name)
 	}
 	a.Release(roomNamed("a"))
-	if got := a.Take("default", roomNamed("c"), pods); got == nil || got.Name != "old" {
+	if got := a.Take(poolNamed("default"), roomNamed("c"), pods, nil, now); got == nil || got.Name != "old" {
 		t.Errorf("third room got %v, want the pod that was given back", got)
 	}
 }
 
 func TestTakePassesOverPodsThatCannotBeClaimed(t *testing.T) {
-	now := metav1.Now()
 	unready, assigned, leaving, ended := idlePod("unready", 0), idlePod("assigned", 0), idlePod("leaving", 0), idlePod("ended", 0)
 	unready.Status.Conditions[0].Status = corev1.ConditionFalse
 	assigned.Labels[v1alpha1.LabelRoomUID] = "somebody"
-	leaving.DeletionTimestamp = &now
+	leaving.DeletionTimestamp = &metav1.Time{Time: now}
 	ended.Status.Phase = corev1.PodFailed
 	var a Allocator
-	if got := a.Take("default", roomNamed("a"), []corev1.Pod{unready, assigned, leaving, ended}); got != nil {
+	if got := a.Take(poolNamed("default"), roomNamed("a"), []corev1.Pod{unready, assigned, leaving, ended}, nil, now); got != nil {
 		t.Errorf("took %s", got.Name)
+	}
+}
+
+// TestTakePassesOverPodsThatHaveToGo: neither one of a node that is drained, promised or
+// not, nor one whose pool has waited long enough for its rooms to leave it.
+func TestTakePassesOverPodsThatHaveToGo(t *testing.T) {
+	pool := poolNamed("default")
+	pool.Spec.Update.Deadline = &metav1.Duration{Duration: time.Hour}
+	pool.Status.Template = v1alpha1.TemplateStatus{Hash: "new", Since: &metav1.Time{Time: now.Add(-time.Minute)}}
+	onNode := func(name, node, template string) corev1.Pod {
+		pod := idlePod(name, time.Minute)
+		pod.Spec.NodeName, pod.Labels[v1alpha1.LabelTemplate] = node, template
+		return pod
+	}
+	pods := []corev1.Pod{onNode("outdated", "stays", "old"), onNode("leaves", "drained", "new"), onNode("stays", "stays", "new")}
+	nodes := map[string]*corev1.Node{"drained": {}, "stays": {}}
+
+	var a Allocator
+	if got := a.Take(pool, roomNamed("a"), pods, nodes, now); got == nil || got.Name != "leaves" {
+		t.Fatalf("the first room got %v, want the first pod of the new template", got)
+	}
+	nodes["drained"].Spec.Unschedulable = true
+	if got := a.Take(pool, roomNamed("a"), pods, nodes, now); got == nil || got.Name != "stays" {
+		t.Fatalf("asking again gave %v, want the pod whose node stays", got)
+	}
+	if got := a.Take(pool, roomNamed("b"), pods, nodes, now); got == nil || got.Name != "outdated" {
+		t.Errorf("the second room got %v, want the outdated pod: it may still be used", got)
+	}
+	a.Release(roomNamed("b"))
+	if got := a.Take(pool, roomNamed("b"), pods, nodes, now.Add(time.Hour)); got != nil {
+		t.Errorf("the second room got %s after the deadline", got.Name)
 	}
 }
 
@@ -64,9 +100,9 @@ func TestTakePassesOverPodsThatCannotBeClaimed(t *testing.T) {
 func TestTakeMovesOn(t *testing.T) {
 	var a Allocator
 	pods := []corev1.Pod{idlePod("one", time.Hour), idlePod("two", 0)}
-	first := a.Take("default", roomNamed("a"), pods)
+	first := a.Take(poolNamed("default"), roomNamed("a"), pods, nil, now)
 	first.Labels[v1alpha1.LabelRoomUID] = "somebody else"
-	if got := a.Take("default", roomNamed("a"), pods); got == nil || got.Name != "two" {
+	if got := a.Take(poolNamed("default"), roomNamed("a"), pods, nil, now); got == nil || got.Name != "two" {
 		t.Fatalf("got %v, want the pod that is still idle", got)
 	}
 	if a.Promised(first.UID) {
@@ -77,9 +113,9 @@ func TestTakeMovesOn(t *testing.T) {
 func TestNextWakesWhoWaitedLongest(t *testing.T) {
 	var a Allocator
 	for _, name := range []string{"a", "b", "a"} { // asking again keeps the place in the queue
-		a.Take("default", roomNamed(name), nil)
+		a.Take(poolNamed("default"), roomNamed(name), nil, nil, now)
 	}
-	a.Take("other", roomNamed("c"), nil)
+	a.Take(poolNamed("other"), roomNamed("c"), nil, nil, now)
 	for _, want := range []string{"a", "b"} {
 		if got, ok := a.Next("default"); !ok || got != roomNamed(want) {
 			t.Errorf("Next = %v, %v; want %s", got, ok, want)
@@ -91,8 +127,8 @@ func TestNextWakesWhoWaitedLongest(t *testing.T) {
 	if n := a.Waiting("default"); n != 2 {
 		t.Errorf("%d rooms wait, want 2: nobody got a pod yet", n)
 	}
-	a.Take("default", roomNamed("b"), nil)
-	a.Take("default", roomNamed("a"), nil)
+	a.Take(poolNamed("default"), roomNamed("b"), nil, nil, now)
+	a.Take(poolNamed("default"), roomNamed("a"), nil, nil, now)
 	if got, _ := a.Next("default"); got != roomNamed("a") {
 		t.Errorf("Next = %v, want a, which was there first", got)
 	}
@@ -115,7 +151,7 @@ func TestTwentyRoomsAtOnce(t *testing.T) {
 	)
 	for i := range 20 {
 		wg.Go(func() {
-			pod := a.Take("default", roomNamed(fmt.Sprintf("room-%d", i)), pods)
+			pod := a.Take(poolNamed("default"), roomNamed(fmt.Sprintf("room-%d", i)), pods, nil, now)
 			if pod == nil {
 				t.Errorf("room %d got none of 20 pods", i)
 				return

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
+	"voiceroom.dev/voiceroom/controllers/drain"
 	"voiceroom.dev/voiceroom/controllers/fleet"
 	"voiceroom.dev/voiceroom/mediaapi"
 	"voiceroom.dev/voiceroom/room"
@@ -107,7 +108,11 @@ func (r *Reconciler) choose(ctx context.Context, vr *v1alpha1.VoiceRoom) (ctrl.R
 	if err != nil {
 		return ctrl.Result{}, fmt.Errorf("listing the pods of pool %s: %w", pool.Name, err)
 	}
-	pod := r.Allocator.Take(pool.Name, client.ObjectKeyFromObject(vr), pods.Items)
+	nodes, err := drain.Nodes(ctx, r.Client, pods.Items, fleet.Idle)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	pod := r.Allocator.Take(pool, client.ObjectKeyFromObject(vr), pods.Items, nodes, r.Clock.Now())
 	if pod == nil {
 		reason, message := shortage(pool, pods.Items)
 		r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionFalse, reason, "%s", message)
