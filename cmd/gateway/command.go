@@ -27,7 +27,7 @@ type settings struct {
 
 	listen, healthListen string
 	tlsCert, tlsKey      string
-	drain                time.Duration
+	linger, drain        time.Duration
 
 	publicURL      string
 	allowedOrigins []string
@@ -71,10 +71,11 @@ Who may ask:
 
 It logs JSON to standard error, never a token. On --health-listen it answers
   /healthz  200 while the process runs
-  /readyz   200 while it has its keys and its cache, and does not stop
+  /readyz   200 while it has its keys and its cache, and does not stop; else what is missing
   /metrics  for Prometheus
 
-SIGTERM ends event streams, lets running requests finish, and exits.`,
+SIGTERM makes it not ready; it serves on for --linger, then ends event streams, whose
+clients ask elsewhere, lets running requests finish, and exits.`,
 		Example: `  # Against the current kubeconfig, guests welcome
   gateway --namespace voiceroom-system --listen 127.0.0.1:8080 --allow-guests
 
@@ -114,7 +115,8 @@ func (s *settings) flags(cmd *cobra.Command) {
 	f.StringVar(&s.healthListen, "health-listen", ":8081", "host:port for probes and metrics")
 	f.StringVar(&s.tlsCert, "tls-cert", "", "PEM certificate to serve HTTPS with; re-read when it changes")
 	f.StringVar(&s.tlsKey, "tls-key", "", "PEM key of --tls-cert")
-	f.DurationVar(&s.drain, "drain", 20*time.Second, "how long running requests may take to finish when stopping")
+	f.DurationVar(&s.linger, "linger", 5*time.Second, "how long to go on serving when told to stop, not ready any more, while load balancers learn of it")
+	f.DurationVar(&s.drain, "drain", 15*time.Second, "how long running requests may take to finish after that")
 	f.StringVar(&s.publicURL, "public-url", "", "where people reach the gateway, such as https://voice.example.org; for links (default: as the request has it)")
 	f.StringArrayVar(&s.allowedOrigins, "allowed-origin", nil, "web origin whose pages may call the API, such as https://app.example.org; repeatable; * is any (default: our own page only)")
 	f.StringArrayVar(&s.trustedProxies, "trusted-proxy", nil, "CIDR of proxies whose X-Forwarded-For is believed; repeatable (default: none)")

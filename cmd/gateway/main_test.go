@@ -223,7 +223,7 @@ func start(c *cluster, args ...string) *running {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{t: c.t, url: "http://" + listen, health: "http://" + health, stop: stop, ended: make(chan error, 1), log: &bytes.Buffer{}}
 	cmd := newCommand(logFirst)
-	cmd.SetArgs(append([]string{"--kubeconfig", c.kubeconfig, "--namespace", namespace, "--listen", listen, "--health-listen", health}, args...))
+	cmd.SetArgs(append([]string{"--kubeconfig", c.kubeconfig, "--namespace", namespace, "--listen", listen, "--health-listen", health, "--linger", "1s"}, args...))
 	cmd.SetErr(&lockedWriter{w: r.log})
 	go func() { r.ended <- cmd.ExecuteContext(ctx) }()
 	c.t.Cleanup(stop)

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,7 +46,7 @@ import (
 // lastWait is for what should take no time once all requests have ended.
 const lastWait = 5 * time.Second
 
-// run serves until ctx ends.
+// run serves until ctx ends, and lingers.
 func run(ctx context.Context, s settings, log *slog.Logger) error {
 	cfg, err := s.config()
 	if err != nil {
@@ -91,10 +90,12 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if err := addRunnables(mgr, s, g, keys, prometheus.Gatherers{ctrlmetrics.Registry, metrics}, log); err != nil {
+	if err := addRunnables(ctx, mgr, s, g, keys, prometheus.Gatherers{ctrlmetrics.Registry, metrics}, log); err != nil {
 		return err
 	}
-	err = mgr.Start(ctx)
+	serving, end := lingering(ctx, s.linger)
+	defer end()
+	err = mgr.Start(serving)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWait)
 	defer cancel()
 	err = errors.Join(err, g.Wait(last))
@@ -125,21 +126,23 @@ func newManager(kube *rest.Config, s settings) (manager.Manager, error) {
 	return mgr, nil
 }
 
-// addRunnables adds what runs for as long as the gateway does.
-func addRunnables(mgr manager.Manager, s settings, g *gateway.Gateway, keys *keyring.Keyring, metrics prometheus.Gatherer, log *slog.Logger) error {
-	var following atomic.Bool
+// addRunnables adds what runs for as long as the gateway does, which is told to stop by
+// the end of ctx.
+func addRunnables(ctx context.Context, mgr manager.Manager, s settings, g *gateway.Gateway, keys *keyring.Keyring, metrics prometheus.Gatherer, log *slog.Logger) error {
+	ready := &readiness{stopping: ctx.Done(), keys: keys}
 	follow := everywhere(func(ctx context.Context) error {
 		if err := g.Follow(ctx, mgr.GetCache()); err != nil {
 			return err
 		}
-		following.Store(true)
+		ready.following.Store(true)
 		<-ctx.Done()
-		following.Store(false)
 		return nil
 	})
 	door := &http.Server{Handler: g, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)} // of clients' connections
 	door.RegisterOnShutdown(g.Drain)
+	// Connections that idle would not be parted with before the end, and clients ask on them.
+	context.AfterFunc(ctx, func() { door.SetKeepAlivesEnabled(false) })
 	doorListener, err := listen(mgr, s)
 	if err != nil {
 		return err
@@ -147,11 +150,7 @@ func addRunnables(mgr manager.Manager, s settings, g *gateway.Gateway, keys *key
 	health := http.NewServeMux()
 	health.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
 	health.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		err := keys.Ready(r)
-		if err == nil && !following.Load() {
-			err = errors.New("waiting for the API server, or stopping")
-		}
-		if err != nil {
+		if err := ready.check(r); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		}
 	})
