@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -32,8 +33,9 @@ type Node struct {
 
 // Cluster is a running cluster. Its methods are safe for concurrent use.
 type Cluster struct {
-	logDir  string
-	backend backend
+	logDir    string
+	temporary bool // logDir goes with the cluster
+	backend   backend
 }
 
 // A backend is a way to run a cluster.
@@ -49,7 +51,7 @@ type backend interface {
 // Start starts a cluster and returns once every node is Ready, DNS answers and the images are there. It must be called
 // from within this repository, by root unless Docker runs. Without Docker, the first call on a machine builds
 // Kubernetes and containerd, which takes half an hour on two cores; the result is kept in the user's cache. If Start
-// fails, or ctx ends meanwhile, it leaves nothing behind. A second cluster on the same machine is an error.
+// fails, or ctx ends meanwhile, it leaves nothing but the logs behind. A second cluster on the same machine is an error.
 func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	if opts.Progress == nil {
 		opts.Progress = io.Discard
@@ -57,19 +59,31 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	if opts.Nodes == 0 {
 		opts.Nodes = 1
 	}
+	c := &Cluster{logDir: opts.LogDir}
+	if c.logDir == "" {
+		dir, err := os.MkdirTemp("", "voiceroom-cluster-")
+		if err != nil {
+			return nil, fmt.Errorf("make a directory for logs: %w", err)
+		}
+		c.logDir, c.temporary = dir, true
+	}
+	opts.LogDir = c.logDir
+	if err := c.start(ctx, opts); err != nil {
+		c.temporary = false // they say why
+		return nil, errors.Join(fmt.Errorf("%w (logs: %s)", err, c.logDir), c.Stop())
+	}
+	return c, nil
+}
+
+func (c *Cluster) start(ctx context.Context, opts Options) (err error) {
 	start := startNodes
 	if dockerRuns(ctx) {
 		start = startKind
 	}
-	c, err := start(ctx, opts)
-	if err != nil {
-		return nil, err
+	if c.backend, err = start(ctx, opts); err != nil {
+		return err
 	}
-	if err := c.LoadImages(ctx, opts.Images...); err != nil {
-		_ = c.Stop() // the reason to stop is what the caller needs to hear
-		return nil, err
-	}
-	return c, nil
+	return c.LoadImages(ctx, opts.Images...)
 }
 
 // dockerRuns tells whether a Docker engine answers.
@@ -107,4 +121,13 @@ func (c *Cluster) LoadImages(ctx context.Context, files ...string) error {
 
 // Stop ends the cluster, waits until nothing of it is left, and removes all files but the logs. Further calls return
 // what the first one did.
-func (c *Cluster) Stop() error { return c.backend.stop() }
+func (c *Cluster) Stop() error {
+	var err error
+	if c.backend != nil {
+		err = c.backend.stop()
+	}
+	if c.temporary {
+		err = errors.Join(err, os.RemoveAll(c.logDir))
+	}
+	return err
+}

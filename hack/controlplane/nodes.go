@@ -62,8 +62,8 @@ func (p *Plane) admitNodes(nodes Nodes) (err error) {
 	return nil
 }
 
-// Authority returns the certificate (PEM) of the authority that kubelets trust the API server by. The plane has Nodes.
-func (p *Plane) Authority() []byte { return p.authority.pem }
+// ClientAuthority returns the certificate (PEM) of the authority that kubelets trust the API server by. The plane has Nodes.
+func (p *Plane) ClientAuthority() []byte { return p.authority.pem }
 
 // ServingCertificate writes <dir>/<name>.crt and .key, by which the API server trusts the kubelet at address. The plane
 // has Nodes.

@@ -1,0 +1,16 @@
+//go:build !linux
+
+package cluster
+
+import (
+	"context"
+	"errors"
+)
+
+func startNodes(context.Context, Options) (backend, error) {
+	return nil, errors.New("start a cluster: without Docker it takes Linux")
+}
+
+func cleanNodes() error { return nil }
+
+func loadNodes(context.Context, []string) error { return nil }

@@ -1,0 +1,58 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// Down ends the cluster of this machine, whichever process runs it, and removes what one that was killed left behind.
+func Down(ctx context.Context) error {
+	pid, err := Holder()
+	if err != nil {
+		return err
+	}
+	if pid > 0 {
+		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+			return fmt.Errorf("end process %d, which runs the cluster: %w", pid, err)
+		}
+	}
+	for ; pid > 0; pid, err = Holder() {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for process %d to end the cluster: %w", pid, ctx.Err())
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if dockerRuns(ctx) {
+		return cleanKind(ctx)
+	}
+	return cleanNodes()
+}
+
+// Load gives every node of the cluster of this machine, whichever process runs it, the images of files.
+func Load(ctx context.Context, files ...string) error {
+	if pid, err := Holder(); err != nil || pid == 0 {
+		return errors.Join(err, errors.New("no cluster runs on this machine"))
+	}
+	if dockerRuns(ctx) {
+		module, err := kindModule(ctx)
+		if err != nil {
+			return err
+		}
+		return (&kind{module: module}).loadImages(ctx, files)
+	}
+	return loadNodes(ctx, files)
+}
+
+// Kubeconfig is where the kubeconfig of this machine's cluster is while one runs.
+func Kubeconfig() (string, error) {
+	dir, err := state()
+	return filepath.Join(dir, "kubeconfig"), err
+}
