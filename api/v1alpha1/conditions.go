@@ -1,7 +1,7 @@
 package v1alpha1
 
-// Condition types. Each is True when things are as they should be; Ready is
-// derived from the others. All carry observedGeneration and follow the kstatus
+// Condition types. Each but Draining is True when things are as they should be; Ready
+// is derived from the others. All carry observedGeneration and follow the kstatus
 // rules (Ready False with a reason while reconciling).
 const (
 	// ConditionReady: the resource does what it exists for. For a VoiceRoom:
@@ -11,6 +11,10 @@ const (
 	ConditionChatReady = "ChatReady"
 	// ConditionMediaReady: a media pod holds the room.
 	ConditionMediaReady = "MediaReady"
+	// ConditionDraining of a VoiceRoom is there, and True, while the room's pod has to go and
+	// the room is still in it: with why, and what becomes of the room. It says nothing about
+	// the calls, which go on.
+	ConditionDraining = "Draining"
 	// ConditionActivated: the first client was associated; the group turned Valid.
 	// A one-way latch.
 	ConditionActivated = "Activated"
@@ -39,6 +43,7 @@ const (
 	ReasonWaitingForPod        = "WaitingForPod"
 	ReasonPodClaimed           = "PodClaimed"
 	ReasonMigrating            = "Migrating"
+	ReasonWaitingForEnd        = "WaitingForEnd"
 	ReasonQuotaExceeded        = "QuotaExceeded"
 	ReasonNodeWithoutAddress   = "NodeWithoutAddress"
 	ReasonPodUnreachable       = "PodUnreachable"

@@ -48,6 +48,8 @@ type Replica struct {
 	// Lost says that the pod refuses connections or has not answered for long: the
 	// room needs another one.
 	Lost bool
+	// Silent says that a lost pod does not even refuse: it may well be alive.
+	Silent bool
 }
 
 // Fleet follows the pods that hold rooms. It runs in the leader (it is a
@@ -193,6 +195,22 @@ func (f *Fleet) Replica(roomUID types.UID) Replica {
 		return Replica{}
 	}
 	return n.replica()
+}
+
+// Census counts the pods that are followed, and those of them that answer.
+func (f *Fleet) Census() (live, followed int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, n := range f.followers {
+		if n.resting {
+			continue
+		}
+		followed++
+		if n.isLive() {
+			live++
+		}
+	}
+	return live, followed
 }
 
 // ReleaseHeld tells the pod of a room, once, that the pods of all earlier epochs are

@@ -39,13 +39,19 @@ type follower struct {
 func (n *follower) replica() Replica {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	r := Replica{Epoch: n.claim.Epoch, Live: n.live,
-		Lost: !n.live && (n.refused || n.fleet.clock.Since(n.lostAt) >= lostAfter)}
+	silent := !n.live && !n.refused && n.fleet.clock.Since(n.lostAt) >= lostAfter
+	r := Replica{Epoch: n.claim.Epoch, Live: n.live, Lost: silent || !n.live && n.refused, Silent: silent}
 	if state := n.mirror.State(); state != nil && n.shared == nil {
 		n.shared = state.Clone()
 	}
 	r.State = n.shared
 	return r
+}
+
+func (n *follower) isLive() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.live
 }
 
 // watch keeps the replica in step until ctx ends.
@@ -90,12 +96,19 @@ func (n *follower) take(f mediaapi.Frame) error {
 		n.acknowledge()
 	}
 	switch {
-	case news:
+	case news || n.pressing(f):
 		n.fleet.wake(n.claim.Room, 0)
 	case f.Snapshot != nil || f.Event != nil:
 		n.fleet.wake(n.claim.Room, summaryEvery)
 	}
 	return nil
+}
+
+// pressing says whether a frame brings what a pod that the room has left must follow at
+// once, if it still forwards: somebody was muted, lost a microphone or was thrown out.
+func (n *follower) pressing(f mediaapi.Frame) bool {
+	e := f.Event
+	return e != nil && (e.Mic != nil || e.Type == room.EventLeft) && n.claim.Epoch > 1 && !n.released.Load()
 }
 
 // apply brings the replica up to a frame. It is news if the pod was found again or the

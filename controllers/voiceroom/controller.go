@@ -50,7 +50,10 @@ type Reconciler struct {
 	// Summaries spaces the writes that only follow comings and goings.
 	Summaries *pace.Pacer
 
-	journeys journeys
+	journeys   journeys
+	turns      turns
+	departures departures
+	outlook    outlook
 }
 
 // keysRetry is how soon a room asks again for keys that are still being read.
@@ -82,7 +85,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	ctx = r.journeys.enter(ctx, vr, r.Clock.Now())
 	silent := r.Fleet.Replica(vr.UID).Lost
 	stored := vr.DeepCopy()
-	result, err := runSteps(ctx, vr, r.observe, r.live, r.ensureGroup, r.ensureTicket, r.ensureMedia, r.end)
+	result, err := runSteps(ctx, vr, r.observe, r.live, r.drain, r.ensureGroup, r.ensureTicket, r.ensureMedia, r.end)
 	switch {
 	case errors.Is(err, errGroupMade):
 		return after(groupSoon), nil

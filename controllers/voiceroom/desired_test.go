@@ -104,7 +104,7 @@ func TestShortage(t *testing.T) {
 			if tt.obstacle != "" {
 				pool.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Message: "0 of 1 warm pods ready; " + tt.obstacle}}
 			}
-			reason, message := shortage(pool, tt.pods)
+			reason, message := numbers(pool, tt.pods)
 			if reason != tt.reason || !strings.Contains(message, tt.says) {
 				t.Errorf("%s: %s; want %s: ...%s", reason, message, tt.reason, tt.says)
 			}

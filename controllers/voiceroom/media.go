@@ -2,6 +2,7 @@ package voiceroom
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -29,7 +31,12 @@ const (
 	putRetry = time.Second
 	// podRetry is when a room without a pod looks for one if no pod's event woke it.
 	podRetry = 5 * time.Second
+	// safeToEvict tells the cluster autoscaler whether it may evict a pod.
+	safeToEvict = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 )
+
+// errNoAddress says that there is no address to tell clients.
+var errNoAddress = errors.New("the node has no address")
 
 // ensureMedia gives the room a media pod that holds it (step 4 of the flow: it is
 // the owner's token that opens the room there). It owns MediaReady.
@@ -48,16 +55,27 @@ func (r *Reconciler) ensureMedia(ctx context.Context, vr *v1alpha1.VoiceRoom) (c
 	replica := r.Fleet.Replica(vr.UID)
 	lost := replica.Lost && int64(replica.Epoch) == epoch(vr)
 	switch {
-	case pod == nil || lost:
+	case pod == nil:
 		return r.choose(ctx, vr)
-	case !meta.IsStatusConditionTrue(vr.Status.Conditions, v1alpha1.ConditionMediaReady):
+	case lost:
+		return r.failOver(ctx, vr, pod, replica)
+	case !settled(vr):
 		return r.handOver(ctx, vr, pod)
 	}
 	r.Fleet.Follow(claimOf(vr), nil)
 	if !live(vr, replica) {
 		return ctrl.Result{}, nil // the fleet wakes us
 	}
-	return r.keep(ctx, vr, pod, replica.State)
+	sealed := replica.State.Phase == room.Sealed
+	var soon ctrl.Result
+	if sealed || mustMove(vr) {
+		var moves bool
+		if moves, soon, err = r.migrate(ctx, vr, replica.State); moves || sealed || err != nil {
+			return soon, err
+		}
+	}
+	result, err := r.keep(ctx, vr, pod, replica.State)
+	return sooner(result, soon), err
 }
 
 // live says whether a replica is the room's state now.
@@ -85,8 +103,10 @@ func (r *Reconciler) claimedPod(ctx context.Context, vr *v1alpha1.VoiceRoom) (*c
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("getting media pod %s: %w", m.Pod, err)
-	case string(pod.UID) != m.PodUID, pod.DeletionTimestamp != nil, fleet.Ended(pod):
+	case string(pod.UID) != m.PodUID, fleet.Ended(pod):
 		return nil, nil
+	case pod.DeletionTimestamp != nil && !settled(vr):
+		return nil, nil // one that holds the room goes on for a while: it is moved out of there
 	}
 	return pod, nil
 }
@@ -99,52 +119,74 @@ func (r *Reconciler) choose(ctx context.Context, vr *v1alpha1.VoiceRoom) (ctrl.R
 		r.Events.Eventf(vr, nil, corev1.EventTypeWarning, "MediaPodLost", "Claim", "media pod %s is lost or was never reached; claiming another", m.Pod)
 		vr.Status.Media = &v1alpha1.RoomMediaStatus{Epoch: m.Epoch}
 	}
-	pool, err := r.pool(ctx, vr)
-	if pool == nil || err != nil {
+	pod, short, err := r.take(ctx, vr)
+	if err != nil {
 		return ctrl.Result{}, err
+	}
+	if pod == nil {
+		r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionFalse, short.reason, "%s", short.message)
+		return after(short.retry), nil
+	}
+	r.claim(vr, pod)
+	if !moves(vr) { // or calls go on meanwhile
+		r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionFalse, v1alpha1.ReasonPending, "handing the room over to pod %s", pod.Name)
+	}
+	return ctrl.Result{}, nil // our own write of the status brings us back
+}
+
+// claim is step (a).
+func (r *Reconciler) claim(vr *v1alpha1.VoiceRoom, pod *corev1.Pod) {
+	vr.Status.Media = &v1alpha1.RoomMediaStatus{Pod: pod.Name, PodUID: string(pod.UID), Node: pod.Spec.NodeName,
+		Endpoint: fleet.Endpoint(pod), Epoch: epoch(vr) + 1}
+}
+
+// shortage is why there is no pod for a room: a condition's reason and message.
+type shortage struct {
+	reason, message string
+	retry           time.Duration // 0: what ends it wakes the room
+}
+
+// take has the room promised a pod of its pool. Without one it says why.
+func (r *Reconciler) take(ctx context.Context, vr *v1alpha1.VoiceRoom) (*corev1.Pod, *shortage, error) {
+	pool, short, err := r.pool(ctx, vr)
+	if pool == nil || err != nil {
+		return nil, short, err
 	}
 	var pods corev1.PodList
 	err = r.Client.List(ctx, &pods, client.InNamespace(r.MediaNamespace), client.MatchingLabels{v1alpha1.LabelPool: pool.Name}, client.UnsafeDisableDeepCopy)
 	if err != nil {
-		return ctrl.Result{}, fmt.Errorf("listing the pods of pool %s: %w", pool.Name, err)
+		return nil, nil, fmt.Errorf("listing the pods of pool %s: %w", pool.Name, err)
 	}
 	nodes, err := drain.Nodes(ctx, r.Client, pods.Items, fleet.Idle)
 	if err != nil {
-		return ctrl.Result{}, err
+		return nil, nil, err
 	}
-	pod := r.Allocator.Take(pool, client.ObjectKeyFromObject(vr), pods.Items, nodes, r.Clock.Now())
-	if pod == nil {
-		reason, message := shortage(pool, pods.Items)
-		r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionFalse, reason, "%s", message)
-		return after(podRetry), nil
+	if pod := r.Allocator.Take(pool, client.ObjectKeyFromObject(vr), pods.Items, nodes, r.Clock.Now()); pod != nil {
+		return pod, nil, nil
 	}
-	vr.Status.Media = &v1alpha1.RoomMediaStatus{Pod: pod.Name, PodUID: string(pod.UID), Node: pod.Spec.NodeName,
-		Endpoint: fleet.Endpoint(pod), Epoch: epoch(vr) + 1}
-	r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionFalse, v1alpha1.ReasonPending, "handing the room over to pod %s", pod.Name)
-	return ctrl.Result{}, nil // our own write of the status brings us back
+	reason, message := numbers(pool, pods.Items)
+	return nil, &shortage{reason, message, podRetry}, nil
 }
 
-// pool returns the room's pool. Without one it says why in MediaReady and returns nil.
-func (r *Reconciler) pool(ctx context.Context, vr *v1alpha1.VoiceRoom) (*v1alpha1.MediaPool, error) {
+// pool returns the room's pool; nil, and why, if it may not have a pod of it.
+func (r *Reconciler) pool(ctx context.Context, vr *v1alpha1.VoiceRoom) (*v1alpha1.MediaPool, *shortage, error) {
 	pool := &v1alpha1.MediaPool{}
 	err := r.Client.Get(ctx, client.ObjectKey{Name: vr.Spec.Media.Pool}, pool)
 	switch {
 	case apierrors.IsNotFound(err):
-		r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionFalse, v1alpha1.ReasonPoolNotFound, "media.pool: there is no MediaPool %s", vr.Spec.Media.Pool)
-		return nil, nil
+		return nil, &shortage{reason: v1alpha1.ReasonPoolNotFound, message: "media.pool: there is no MediaPool " + vr.Spec.Media.Pool}, nil
 	case err != nil:
-		return nil, fmt.Errorf("getting MediaPool %s: %w", vr.Spec.Media.Pool, err)
+		return nil, nil, fmt.Errorf("getting MediaPool %s: %w", vr.Spec.Media.Pool, err)
 	}
 	if allowed := pool.Spec.AllowedNamespaces; !slices.Contains(allowed, "*") && !slices.Contains(allowed, vr.Namespace) {
-		r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionFalse, v1alpha1.ReasonPoolNotAllowed,
-			"media.pool: MediaPool %s does not allow namespace %s", pool.Name, vr.Namespace)
-		return nil, nil
+		return nil, &shortage{reason: v1alpha1.ReasonPoolNotAllowed,
+			message: fmt.Sprintf("media.pool: MediaPool %s does not allow namespace %s", pool.Name, vr.Namespace)}, nil
 	}
-	return pool, nil
+	return pool, nil, nil
 }
 
-// shortage says with numbers why no pod can be claimed now.
-func shortage(pool *v1alpha1.MediaPool, pods []corev1.Pod) (reason, message string) {
+// numbers say why no pod can be claimed now.
+func numbers(pool *v1alpha1.MediaPool, pods []corev1.Pod) (reason, message string) {
 	var assigned, starting, promised int
 	for i := range pods {
 		switch pod := &pods[i]; {
@@ -156,17 +198,17 @@ func shortage(pool *v1alpha1.MediaPool, pods []corev1.Pod) (reason, message stri
 			starting++
 		}
 	}
-	numbers := fmt.Sprintf("MediaPool %s has no pod free: %d assigned, %d being claimed, %d starting, %d of at most %d",
+	message = fmt.Sprintf("MediaPool %s has no pod free: %d assigned, %d being claimed, %d starting, %d of at most %d",
 		pool.Name, assigned, promised, starting, len(pods), pool.Spec.MaxPods)
 	if c := meta.FindStatusCondition(pool.Status.Conditions, v1alpha1.ConditionReady); c != nil && c.Status != metav1.ConditionTrue {
 		if _, obstacle, ok := strings.Cut(c.Message, "; "); ok { // after its own numbers: what keeps its pods
-			numbers += "; " + obstacle
+			message += "; " + obstacle
 		}
 	}
 	if starting > 0 || len(pods) < int(pool.Spec.MaxPods) {
-		return v1alpha1.ReasonWaitingForPod, numbers
+		return v1alpha1.ReasonWaitingForPod, message
 	}
-	return v1alpha1.ReasonPoolExhausted, numbers
+	return v1alpha1.ReasonPoolExhausted, message
 }
 
 // handOver makes the pod of a claim hold the room: steps (b) and (c).
@@ -180,8 +222,17 @@ func (r *Reconciler) handOver(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *
 	case !ours:
 		return r.choose(ctx, vr) // another room has it
 	}
-	state, err := r.put(ctx, vr, pod, r.seed(vr))
+	seed, err := r.seed(ctx, vr)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	state, err := r.put(ctx, vr, pod, seed)
 	switch {
+	case errors.Is(err, errNoAddress):
+		r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionFalse, v1alpha1.ReasonNodeWithoutAddress,
+			"node %s, where pod %s is, has no ExternalIP and no InternalIP, so that clients cannot be told where to connect: set network.advertise of MediaPool %s",
+			pod.Spec.NodeName, pod.Name, vr.Spec.Media.Pool)
+		return after(podRetry), nil
 	case err != nil && apierrors.ReasonForError(err) != metav1.StatusReasonUnknown:
 		return ctrl.Result{}, err // of the API server, not the pod
 	case err != nil && fleet.Misconfigured(err):
@@ -195,11 +246,17 @@ func (r *Reconciler) handOver(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *
 	r.Fleet.Follow(claimOf(vr), state)
 	summarize(vr, state)
 	r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionTrue, v1alpha1.ReasonPodClaimed, "pod %s holds the room under epoch %d", pod.Name, epoch(vr))
-	return ctrl.Result{}, nil
+	meta.RemoveStatusCondition(&vr.Status.Conditions, v1alpha1.ConditionDraining)
+	pods, err := r.predecessors(ctx, vr)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	return r.usher(ctx, vr, state, pods), nil // they are not told before there is where to go
 }
 
 // bind writes the claim on the pod, unless it is there; false if the pod belongs to
-// another room. The pod no longer goes with its pool: calls outlive that.
+// another room. The pod no longer goes with its pool: calls outlive that. Nor does the
+// cluster autoscaler take its node away.
 func (r *Reconciler) bind(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *corev1.Pod) (bool, error) {
 	if owner := pod.Labels[v1alpha1.LabelRoomUID]; owner != "" && owner != string(vr.UID) {
 		return false, nil
@@ -212,6 +269,7 @@ func (r *Reconciler) bind(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *core
 	metav1.SetMetaDataLabel(&pod.ObjectMeta, v1alpha1.LabelRoomName, vr.Name)
 	metav1.SetMetaDataLabel(&pod.ObjectMeta, v1alpha1.LabelRoomUID, string(vr.UID))
 	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, v1alpha1.AnnotationEpoch, strconv.FormatInt(epoch(vr), 10))
+	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, safeToEvict, "false")
 	pod.OwnerReferences = nil
 	ctx, end := within(ctx, "bind")
 	defer end()
@@ -226,8 +284,11 @@ func bound(vr *v1alpha1.VoiceRoom, pod *corev1.Pod) bool {
 // put hands the room, or its newer spec, to the pod.
 func (r *Reconciler) put(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *corev1.Pod, seed *room.State) (*room.State, error) {
 	advertise, err := r.advertise(ctx, vr, pod)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case len(advertise) == 0:
+		return nil, errNoAddress
 	}
 	ctx, end := within(ctx, "put")
 	defer end()
@@ -237,19 +298,27 @@ func (r *Reconciler) put(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *corev
 		ID: idOf(vr), Epoch: uint64(epoch(vr)), Spec: specOf(vr), Seed: seed, Advertise: advertise})
 }
 
-// seed is the newest known state of the epoch before: the replica, else what the
-// status has kept. A room that nobody entered needs none.
-func (r *Reconciler) seed(vr *v1alpha1.VoiceRoom) *room.State {
+// seed is the newest known state of an epoch before: what an earlier pod says that still
+// lives, or the replica, else what the status has kept. A room that nobody entered needs
+// none.
+func (r *Reconciler) seed(ctx context.Context, vr *v1alpha1.VoiceRoom) (*room.State, error) {
 	s := r.Fleet.Replica(vr.UID).State
-	if s == nil || s.Phase == room.Closed {
-		return seedFromStatus(vr)
+	sealed, err := r.sealPredecessors(ctx, vr)
+	if err != nil {
+		return nil, err
+	}
+	if s == nil || s.Phase == room.Closed || sealed != nil && newer(sealed, s) {
+		s = sealed
+	}
+	if s == nil {
+		return seedFromStatus(vr), nil
 	}
 	seed := *s
 	seed.EmptySince = nil // that time starts anew
 	if int64(s.Epoch) < epoch(vr)-1 {
 		recall(&seed, &vr.Status)
 	}
-	return &seed
+	return &seed, nil
 }
 
 // keep holds a pod that has the room to the room's newer spec, and frees the held
@@ -272,9 +341,10 @@ func (r *Reconciler) keep(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *core
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if !alone(vr, pod, pods) {
-		return ctrl.Result{}, nil // another may still forward calls; the pods' events wake us
+	if !alone(vr, pod, pods) { // another may still forward calls; the pods' events wake us
+		return r.usher(ctx, vr, state, others(pod.UID, pods)), nil
 	}
+	r.turns.end(vr.UID)
 	if err := r.Fleet.ReleaseHeld(ctx, vr.UID); err != nil {
 		ctrl.LoggerFrom(ctx).Info("held places not released yet", "reason", err.Error())
 		return after(putRetry), nil
@@ -286,5 +356,10 @@ func (r *Reconciler) keep(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *core
 // The cache shows a room's pods in the order in which they were bound: until it shows the
 // newest bind, a pod that was bound before it may be missing among pods.
 func alone(vr *v1alpha1.VoiceRoom, pod *corev1.Pod, pods []corev1.Pod) bool {
-	return bound(vr, pod) && !slices.ContainsFunc(pods, func(p corev1.Pod) bool { return p.UID != pod.UID && !fleet.Ended(&p) })
+	return bound(vr, pod) && len(others(pod.UID, pods)) == 0
+}
+
+// others are the pods but one whose end was not reported.
+func others(pod types.UID, pods []corev1.Pod) []corev1.Pod {
+	return slices.DeleteFunc(slices.Clone(pods), func(p corev1.Pod) bool { return p.UID == pod || fleet.Ended(&p) })
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -21,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
+	"voiceroom.dev/voiceroom/controllers/drain"
 	"voiceroom.dev/voiceroom/controllers/fleet"
 )
 
@@ -70,7 +72,9 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Watches(&v1alpha1.VoiceRoom{}, handler.EnqueueRequestsFromMapFunc(r.roomsAfter), builder.WithPredicates(ended)).
 		// Its spec, not its counts: those change with every pod, and would wake every room that waits.
 		Watches(&v1alpha1.MediaPool{}, handler.EnqueueRequestsFromMapFunc(r.roomsOfPool), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.MediaPool{}, handler.EnqueueRequestsFromMapFunc(r.roomsInPool), builder.WithPredicates(termsChanged)).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.roomsOfPod)).
+		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(r.roomsOnNode), builder.WithPredicates(predicate.Or[client.Object](drain.NodeChanged, addressesChanged))).
 		WatchesRawSource(r.Fleet.Source()).
 		WatchesRawSource(source.Channel(r.Keyring.Changed(), handler.EnqueueRequestsFromMapFunc(r.roomsWithTickets))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers,
@@ -102,6 +106,49 @@ func roomOf(pod *corev1.Pod) types.NamespacedName {
 // roomsOfPool are the rooms that a change of a pool may help.
 func (r *Reconciler) roomsOfPool(ctx context.Context, pool client.Object) []reconcile.Request {
 	return r.rooms(ctx, client.MatchingFields{roomsByPool: pool.GetName()})
+}
+
+// termsChanged passes pools whose rooms may have to move, or may take an edit that was
+// refused.
+var termsChanged = predicate.Funcs{
+	CreateFunc: func(event.CreateEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		before, now := e.ObjectOld.(*v1alpha1.MediaPool), e.ObjectNew.(*v1alpha1.MediaPool)
+		return !equality.Semantic.DeepEqual(before.Status.Template, now.Status.Template) || !equality.Semantic.DeepEqual(before.Spec.Update, now.Spec.Update) ||
+			!equality.Semantic.DeepEqual(before.Spec.NamespaceQuota, now.Spec.NamespaceQuota)
+	},
+	DeleteFunc: func(event.DeleteEvent) bool { return false },
+}
+
+// roomsInPool are all rooms of a pool.
+func (r *Reconciler) roomsInPool(ctx context.Context, pool client.Object) []reconcile.Request {
+	return r.roomsThat(ctx, func(*v1alpha1.VoiceRoom) bool { return true }, client.MatchingFields{roomsByPool: pool.GetName()})
+}
+
+// addressesChanged passes nodes that clients are told other addresses of.
+var addressesChanged = predicate.Funcs{
+	CreateFunc: func(event.CreateEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		return !equality.Semantic.DeepEqual(e.ObjectOld.(*corev1.Node).Status.Addresses, e.ObjectNew.(*corev1.Node).Status.Addresses)
+	},
+	DeleteFunc: func(event.DeleteEvent) bool { return false },
+}
+
+// roomsOnNode are the rooms whose pods are on a node.
+func (r *Reconciler) roomsOnNode(ctx context.Context, node client.Object) []reconcile.Request {
+	var pods corev1.PodList
+	err := r.Client.List(ctx, &pods, client.InNamespace(r.MediaNamespace), client.MatchingFields{drain.PodsByNode: node.GetName()}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing the pods of a node", "node", node.GetName())
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range pods.Items {
+		if pod := &pods.Items[i]; fleet.Assigned(pod) {
+			requests = append(requests, reconcile.Request{NamespacedName: roomOf(pod)})
+		}
+	}
+	return requests
 }
 
 // madeNews passes what becomes of a group, not that it was made: its room did that.

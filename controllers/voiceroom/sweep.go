@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,8 +28,17 @@ import (
 	"voiceroom.dev/voiceroom/room"
 )
 
-// closeTimeout bounds the goodbye of a pod that is about to be deleted.
-const closeTimeout = time.Second
+const (
+	// closeTimeout bounds the goodbye of a pod that is about to be deleted.
+	closeTimeout = time.Second
+	// sweepGrace is the seconds that a pod has from there on: nobody needs it any more.
+	sweepGrace = 5
+	// moveTime is how long a pod is left alone whose room has moved, for its members to
+	// follow. It says goodbye to all of them sooner than that.
+	moveTime = 15 * time.Second
+	// moveRetry is how soon it is looked at again.
+	moveRetry = time.Second
+)
 
 // Sweeper deletes pods that carry a room's labels and that their room does not
 // claim: it moved, sleeps, ended or is gone. All fields are required.
@@ -36,6 +49,30 @@ type Sweeper struct {
 	// whoever has seen the label reads the claim or what came after it.
 	Live   client.Reader
 	Dialer *mediaapi.Dialer
+	Clock  clock.PassiveClock
+
+	leaving leaving
+}
+
+// leaving is since when pods are left alone. The zero value is ready to use. Safe for
+// concurrent use.
+type leaving struct {
+	mu    sync.Mutex
+	since map[types.UID]time.Time
+}
+
+// left is how much of moveTime a pod has left; it begins when it is first asked for.
+func (l *leaving) left(pod types.UID, now time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.since == nil {
+		l.since = map[types.UID]time.Time{}
+	}
+	maps.DeleteFunc(l.since, func(_ types.UID, since time.Time) bool { return now.Sub(since) > 4*moveTime }) // deleted by now
+	if _, known := l.since[pod]; !known {
+		l.since[pod] = now
+	}
+	return moveTime - now.Sub(l.since[pod])
 }
 
 // SetupWithManager registers the controller. It needs the indexes of Reconciler.
@@ -74,9 +111,6 @@ func (s *Sweeper) podsOfRoom(ctx context.Context, o client.Object) []reconcile.R
 
 // Reconcile deletes the pod if its room does not claim it.
 func (s *Sweeper) Reconcile(ctx context.Context, pod *corev1.Pod) (ctrl.Result, error) {
-	if pod.DeletionTimestamp != nil {
-		return ctrl.Result{}, nil
-	}
 	vr, err := s.room(ctx, s.Client, pod)
 	if err == nil && !claims(vr, pod) {
 		vr, err = s.room(ctx, s.Live, pod)
@@ -84,12 +118,46 @@ func (s *Sweeper) Reconcile(ctx context.Context, pod *corev1.Pod) (ctrl.Result, 
 	if err != nil || claims(vr, pod) {
 		return ctrl.Result{}, err
 	}
-	s.close(ctx, pod, farewell(vr))
-	err = s.Client.Delete(ctx, pod, client.Preconditions{UID: &pod.UID})
+	reason := farewell(vr)
+	if reason == "" {
+		if wait := s.patience(ctx, vr, pod); wait > 0 {
+			return after(wait), nil
+		}
+	}
+	s.close(ctx, pod, reason)
+	if pod.DeletionTimestamp != nil {
+		return ctrl.Result{}, nil
+	}
+	err = s.Client.Delete(ctx, pod, client.Preconditions{UID: &pod.UID}, client.GracePeriodSeconds(sweepGrace))
 	if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
 		return ctrl.Result{}, fmt.Errorf("deleting pod %s, which no room claims: %w", pod.Name, err)
 	}
 	return ctrl.Result{}, nil
+}
+
+// patience is how long a pod is left alone whose room goes on elsewhere, or will: its calls
+// go on until their people have followed. 0: they have, or nobody answers there.
+func (s *Sweeper) patience(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *corev1.Pod) time.Duration {
+	if fleet.Ended(pod) || pod.DeletionTimestamp != nil || !s.talkedIn(ctx, pod) {
+		return 0
+	}
+	if !settled(vr) { // they have nowhere to go yet
+		return moveRetry
+	}
+	return min(s.leaving.left(pod.UID, s.Clock.Now()), moveRetry)
+}
+
+// talkedIn says whether there are people in a pod that was sealed for the room to move.
+func (s *Sweeper) talkedIn(ctx context.Context, pod *corev1.Pod) bool {
+	e, err := epochOf(pod)
+	if err != nil || pod.Status.PodIP == "" {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, sealTimeout)
+	defer cancel()
+	state, err := s.Dialer.Pod(fleet.Endpoint(pod), string(pod.UID)).Get(ctx, e)
+	return err == nil && state.Phase == room.Sealed &&
+		slices.ContainsFunc(state.Members, func(m room.Member) bool { return m.Status == room.Entered || m.Status == room.Associated })
 }
 
 // room returns the room that the pod was given to; nil if it is gone.
@@ -133,7 +201,7 @@ func (s *Sweeper) close(ctx context.Context, pod *corev1.Pod, reason string) {
 	if reason == "" || fleet.Ended(pod) || pod.Status.PodIP == "" {
 		return
 	}
-	e, err := strconv.ParseUint(pod.Annotations[v1alpha1.AnnotationEpoch], 10, 64)
+	e, err := epochOf(pod)
 	if err != nil {
 		return
 	}
