@@ -47,9 +47,10 @@ For more than one replica run a NATS cluster of your own with JetStream
 Clients are the operator and the gateway, nobody else. They show a token, or a
 user and a password; without either, chat listens on loopback only.
 
-Probes are answered on --health-listen, without credentials and without data:
-  /livez   200 while the process runs
-  /readyz  200 while clients can be served and every stream is sound`,
+On --health-listen it answers, without credentials and without anybody's data:
+  /livez    200 while the process runs
+  /readyz   200 while clients can be served and every stream is sound
+  /metrics  for Prometheus`,
 		Example: `  # On your machine
   chat --listen 127.0.0.1:4222 --store-dir ./chat-data
 

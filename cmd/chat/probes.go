@@ -8,10 +8,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"voiceroom.dev/voiceroom/chat/nats/natsserver"
 )
 
-// probes answers the kubelet, also while the server still recovers its store.
+// probes answers the kubelet and Prometheus, also while the server still recovers its store.
 // A nil *probes is turned off.
 type probes struct {
 	listener net.Listener
@@ -32,6 +34,7 @@ func serveProbes(listen string) (*probes, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /readyz", p.readyz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(newRegistry(p.stats), promhttp.HandlerOpts{}))
 	p.http = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second}
 	go func() { p.served <- p.http.Serve(listener) }()
 	return p, nil
@@ -44,6 +47,14 @@ func (p *probes) readyz(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	server.Healthz().ServeHTTP(w, r)
+}
+
+func (p *probes) stats() (natsserver.Stats, error) {
+	server := p.server.Load()
+	if server == nil {
+		return natsserver.Stats{}, errors.New("recovering the store")
+	}
+	return server.Stats()
 }
 
 func (p *probes) ready(server *natsserver.Server) {
