@@ -8,11 +8,12 @@ tool() { go tool -modfile=hack/tools/go.mod "$@"; }
 tool controller-gen object paths=./api/... crd output:crd:dir=config/crd
 tool controller-gen rbac:roleName=voiceroom-operator,fileName=operator.yaml paths='./controllers/...' output:rbac:dir=config/rbac
 tool controller-gen rbac:roleName=voiceroom-gateway,fileName=gateway.yaml paths='./cmd/gateway/...' output:rbac:dir=config/rbac
+tool controller-gen rbac:roleName=voiceroom-uninstall,fileName=uninstall.yaml paths='./cmd/operator/...' output:rbac:dir=config/rbac
 
 chart=charts/voiceroom
 rm -rf $chart/crds $chart/files/rbac
 mkdir -p $chart/crds $chart/files/rbac
 cp config/crd/voiceroom.dev_*.yaml $chart/crds/
-cp config/rbac/operator.yaml config/rbac/gateway.yaml $chart/files/rbac/
-tool helm template voiceroom $chart --namespace voiceroom-system \
+cp config/rbac/operator.yaml config/rbac/gateway.yaml config/rbac/uninstall.yaml $chart/files/rbac/
+tool helm template voiceroom $chart --no-hooks --namespace voiceroom-system \
   --set chat.existingSecret=voiceroom-chat > config/default/voiceroom.yaml

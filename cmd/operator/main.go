@@ -3,4 +3,8 @@ package main
 
 import "voiceroom.dev/voiceroom/cmd/internal/cli"
 
-func main() { cli.Main(newCommand()) }
+func main() {
+	cmd := newCommand()
+	cmd.AddCommand(newUninstall())
+	cli.Main(cmd)
+}

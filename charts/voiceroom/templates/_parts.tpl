@@ -37,12 +37,38 @@ capabilities:
 
 {{- /* Scheduling of one component: its values */ -}}
 {{- define "voiceroom.scheduling" -}}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
 {{- with .nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .tolerations }}
 tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end -}}
+
+{{- /* Replicas stand on different nodes and in different zones where there are several:
+       (list . "gateway"). Those of an earlier version do not count. */ -}}
+{{- define "voiceroom.spread" -}}
+{{- $root := index . 0 -}}
+{{- $component := index . 1 -}}
+{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+- topologyKey: {{ . }}
+  maxSkew: 1
+  whenUnsatisfiable: ScheduleAnyway
+  matchLabelKeys: [pod-template-hash]
+  labelSelector:
+    matchLabels: {{- include "voiceroom.selector" (list $root $component) | nindent 6 }}
+{{- end }}
+{{- end -}}
+
+{{- /* Annotations of what `helm uninstall` makes, uses and deletes before it deletes the rest:
+       the order in which it is made. */ -}}
+{{- define "voiceroom.beforeDelete" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 {{- end -}}
 
 {{- define "voiceroom.chatSecret" -}}
