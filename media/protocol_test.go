@@ -18,7 +18,7 @@ func TestProtocolsExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	sent := map[string]any{"welcome": &welcome{}, "snapshot": &snapshot{}, "events": &eventBatch{}, "slots": &slotsMessage{},
-		"heartbeat": &heartbeat{}, "reply": &replyMessage{}, "bye": &bye{}}
+		"heartbeat": &heartbeat{}, "reply": &replyMessage{}, "moved": &movedMessage{}, "bye": &bye{}}
 	shown := map[string]bool{}
 	for _, example := range p.Examples("json") {
 		for messages := json.NewDecoder(bytes.NewReader([]byte(example.Text))); ; {

@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +27,7 @@ type settings struct {
 	media    string
 	keys     string
 	tls      string
+	grace    time.Duration
 	logLevel slog.Level
 }
 
@@ -45,7 +50,10 @@ It listens on three addresses:
 holds tls.crt and tls.key of the control API. Both are read again when they
 change. Until they exist, /readyz says so.
 
-On SIGTERM clients are told to join again elsewhere, and the process exits 0.`,
+On SIGTERM a pod that nobody is connected to exits 0 at once. Otherwise /readyz
+fails, and it serves on, its control API too, so that the operator can move the
+room to another pod without a gap; it exits 0 once everybody has gone. Whoever is
+still there after --grace, or on a second signal, is told to join again elsewhere.`,
 		Example: `  # In a pod, as the operator runs it
   media --pod-uid=$(POD_UID) --control=$(POD_IP):9443 --health=$(POD_IP):9090 \
     --media=:40000 --keys=/etc/voiceroom/keys --tls=/etc/voiceroom/tls
@@ -65,6 +73,7 @@ On SIGTERM clients are told to join again elsewhere, and the process exits 0.`,
 	flags.StringVar(&s.media, "media", "", "ip:port of WebRTC; without an ip, all addresses of the control address's family")
 	flags.StringVar(&s.keys, "keys", "", "directory of public keys")
 	flags.StringVar(&s.tls, "tls", "", "directory of the control API's certificate")
+	flags.DurationVar(&s.grace, "grace", 50*time.Second, "how long people may stay after SIGTERM; less than the pod's terminationGracePeriodSeconds")
 	flags.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "least level to log: debug, info, warn or error")
 	for _, name := range []string{"pod-uid", "control", "health", "media", "keys", "tls"} {
 		_ = cmd.MarkFlagRequired(name) // fails only for a flag that does not exist
@@ -80,17 +89,41 @@ On SIGTERM clients are told to join again elsewhere, and the process exits 0.`,
 			return err
 		}
 		defer stop()
-		return run(cmd.Context(), cfg)
+		return run(cmd.Context(), cfg, s.grace)
 	}
 	return cmd
 }
 
-func run(ctx context.Context, cfg media.Config) error {
+// run serves until the pod's work is done. The end of ctx, by a first signal, drains the pod; grace
+// later, or by a second signal, it stops.
+func run(ctx context.Context, cfg media.Config, grace time.Duration) error {
 	server, err := media.New(cfg)
 	if err != nil {
 		return err
 	}
-	return server.Run(ctx)
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var draining sync.WaitGroup
+	draining.Go(func() {
+		defer stop()
+		select {
+		case <-ctx.Done():
+		case <-serving.Done():
+			return
+		}
+		again, forget := signal.NotifyContext(serving, syscall.SIGINT, syscall.SIGTERM)
+		defer forget()
+		server.Drain()
+		patience := time.NewTimer(grace)
+		defer patience.Stop()
+		select {
+		case <-again.Done():
+		case <-patience.C:
+		}
+	})
+	err = server.Run(serving)
+	stop()
+	draining.Wait()
+	return err
 }
 
 func (s *settings) config(log *slog.Logger) (media.Config, error) {
