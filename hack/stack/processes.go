@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -23,31 +21,11 @@ import (
 // startProcesses starts chat, operator and gateway, the latter two with the
 // credentials of their service accounts.
 func (s *Stack) startProcesses(ctx context.Context) error {
-	p := &s.ports
-	for _, port := range []*string{&p.chat, &p.chatHealth, &p.gateway, &p.gatewayHealth, &p.operatorHealth, &p.operatorMetrics} {
-		address, err := freeAddress()
-		if err != nil {
+	for _, name := range []string{"chat", "gateway", "operator"} { // the operator's flags name the gateway
+		if err := s.define(name, name); err != nil {
 			return err
 		}
-		*port = address
 	}
-	if s.opts.Listen != "" {
-		p.gateway = s.opts.Listen
-	}
-	s.GatewayURL, s.ChatURL = "http://"+p.gateway, "nats://"+p.chat
-	operator, err := s.serviceAccount("voiceroom-operator")
-	if err != nil {
-		return err
-	}
-	gateway, err := s.serviceAccount("voiceroom-gateway")
-	if err != nil {
-		return err
-	}
-	s.define("chat", nil, "--listen", p.chat, "--health-listen", p.chatHealth, "--store-dir", filepath.Join(s.Dir, "chat"))
-	s.define("operator", operator, append([]string{"--namespace", SystemNamespace, "--media-namespace", MediaNamespace, "--media-image", mediaImage,
-		"--public-url", s.GatewayURL, "--health-listen", p.operatorHealth, "--metrics-listen", p.operatorMetrics}, s.opts.OperatorFlags...)...)
-	s.define("gateway", gateway, append([]string{"--namespace", SystemNamespace, "--listen", p.gateway, "--health-listen", p.gatewayHealth,
-		"--public-url", s.GatewayURL, "--allow-guests"}, s.opts.GatewayFlags...)...)
 	for _, name := range []string{"chat", "operator", "gateway"} {
 		s.opts.Progress("starting the " + name)
 		if err := s.StartProcess(name); err != nil {
@@ -62,11 +40,10 @@ func (s *Stack) startProcesses(ctx context.Context) error {
 	return nil
 }
 
-// WaitProcess waits until "chat", "operator" or "gateway" is ready, as a Service in a
-// cluster does before it sends anybody there.
+// WaitProcess waits until a process is ready, as a Service in a cluster does before it
+// sends anybody there.
 func (s *Stack) WaitProcess(ctx context.Context, name string) error {
-	address := map[string]string{"chat": s.ports.chatHealth, "operator": s.ports.operatorHealth, "gateway": s.ports.gatewayHealth}[name]
-	return s.waitHealthy(ctx, name, "http://"+address+"/readyz")
+	return s.waitHealthy(ctx, name, s.HealthURL(name)+"/readyz")
 }
 
 // serviceAccount writes a kubeconfig for a user with a service account's name, and
@@ -81,18 +58,9 @@ func (s *Stack) serviceAccount(name string) ([]string, error) {
 	return []string{"KUBECONFIG=" + path}, controlplane.WriteKubeconfig(path, cfg)
 }
 
-func (s *Stack) define(name string, env []string, args ...string) {
-	s.commands[name] = func() *exec.Cmd {
-		cmd := exec.Command(filepath.Join(s.Dir, "bin", name), args...)
-		cmd.Env = append(os.Environ(), env...)
-		cmd.Stdout, cmd.Stderr = s.opts.Log, s.opts.Log
-		return cmd
-	}
-}
-
-// StartProcess starts "chat", "operator" or "gateway" (again).
+// StartProcess starts "chat", "operator", "gateway" or a replica of theirs (again).
 func (s *Stack) StartProcess(name string) error {
-	p, err := child.Start(s.commands[name]())
+	p, err := child.Start(s.exec(s.command(name)))
 	if err != nil {
 		return err
 	}

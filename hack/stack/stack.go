@@ -87,15 +87,11 @@ type Stack struct {
 	node     *devnode.Node
 	nodeStop func()
 	logFile  *os.File
-	ports    ports
 
 	mu        sync.Mutex
 	processes map[string]*child.Process
-	commands  map[string]func() *exec.Cmd
+	commands  map[string]command
 }
-
-// ports are the addresses of the processes.
-type ports struct{ chat, chatHealth, gateway, gatewayHealth, operatorHealth, operatorMetrics string }
 
 // Scheme knows Kubernetes' own types and voiceroom.dev's.
 func Scheme() *runtime.Scheme {
@@ -121,7 +117,7 @@ func Start(ctx context.Context, opts Options) (_ *Stack, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the stack's directory: %w", err)
 	}
-	s := &Stack{Dir: dir, opts: opts, processes: map[string]*child.Process{}, commands: map[string]func() *exec.Cmd{}}
+	s := &Stack{Dir: dir, opts: opts, processes: map[string]*child.Process{}, commands: map[string]command{}}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("%w%s", err, s.logTail())
@@ -225,7 +221,7 @@ func (s *Stack) startNode(context.Context) error {
 
 // Stop ends everything, waits, and removes Dir. It may be called again.
 func (s *Stack) Stop() error {
-	for _, name := range []string{"gateway", "operator"} {
+	for _, name := range s.replicas() {
 		s.StopProcess(name)
 	}
 	if s.nodeStop != nil {

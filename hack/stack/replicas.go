@@ -1,0 +1,120 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+)
+
+// command is how a process is started, again and again at the same addresses.
+type command struct {
+	kind           string // of the binary
+	args, env      []string
+	listen, health string // host:port; the operator listens only for probes
+}
+
+func (s *Stack) exec(c command) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(s.Dir, "bin", c.kind), c.args...)
+	cmd.Env = append(os.Environ(), c.env...)
+	cmd.Stdout, cmd.Stderr = s.opts.Log, s.opts.Log
+	return cmd
+}
+
+// define lays down how a process of a kind is started: "chat", "operator" or "gateway".
+// The last two run with the credentials of their service accounts.
+func (s *Stack) define(name, kind string, flags ...string) error {
+	c := command{kind: kind}
+	var metrics string
+	for _, address := range []*string{&c.listen, &c.health, &metrics} {
+		free, err := freeAddress()
+		if err != nil {
+			return err
+		}
+		*address = free
+	}
+	switch name {
+	case "chat":
+		s.ChatURL = "nats://" + c.listen
+	case "gateway":
+		if s.opts.Listen != "" {
+			c.listen = s.opts.Listen
+		}
+		s.GatewayURL = "http://" + c.listen
+	}
+	switch kind {
+	case "chat":
+		c.args = []string{"--listen", c.listen, "--health-listen", c.health, "--store-dir", filepath.Join(s.Dir, "chat")}
+	case "operator":
+		// A short lease: many tests kill the only operator and wait for what the next one does.
+		c.args = append([]string{"--namespace", SystemNamespace, "--media-namespace", MediaNamespace, "--media-image", mediaImage, "--lease", "3s",
+			"--public-url", s.GatewayURL, "--health-listen", c.health, "--metrics-listen", metrics}, s.opts.OperatorFlags...)
+	case "gateway":
+		c.args = append([]string{"--namespace", SystemNamespace, "--listen", c.listen, "--health-listen", c.health,
+			"--public-url", s.GatewayURL, "--allow-guests", "--linger", "0s"}, s.opts.GatewayFlags...)
+	}
+	c.args = append(c.args, flags...)
+	if kind != "chat" {
+		var err error
+		if c.env, err = s.serviceAccount("voiceroom-" + kind); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.commands[name] = c
+	return nil
+}
+
+// Replicate starts one more "operator" or "gateway", with further flags, waits until it
+// is ready and returns its name.
+func (s *Stack) Replicate(ctx context.Context, kind string, flags ...string) (name string, err error) {
+	for n := 2; name == ""; n++ {
+		if replica := fmt.Sprintf("%s-%d", kind, n); !slices.Contains(s.replicas(), replica) {
+			name = replica
+		}
+	}
+	if err := s.define(name, kind, flags...); err != nil {
+		return "", err
+	}
+	if err := s.StartProcess(name); err != nil {
+		return "", err
+	}
+	return name, s.WaitProcess(ctx, name)
+}
+
+// replicas are the names of all operators and gateways.
+func (s *Stack) replicas() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := slices.Sorted(maps.Keys(s.commands))
+	return slices.DeleteFunc(names, func(name string) bool { return s.commands[name].kind == "chat" })
+}
+
+// URL is where a gateway serves.
+func (s *Stack) URL(name string) string { return "http://" + s.command(name).listen }
+
+// HealthURL is where a process answers probes.
+func (s *Stack) HealthURL(name string) string { return "http://" + s.command(name).health }
+
+func (s *Stack) command(name string) command {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.commands[name]
+}
+
+// SignalProcess sends a signal to a process.
+func (s *Stack) SignalProcess(name string, signal syscall.Signal) error {
+	p := s.process(name)
+	if p == nil {
+		return fmt.Errorf("there is no process %s", name)
+	}
+	if err := syscall.Kill(p.PID(), signal); err != nil {
+		return fmt.Errorf("sending %v to the %s: %w", signal, name, err)
+	}
+	return nil
+}
