@@ -10,7 +10,9 @@ import (
 // collector reads the server's own counters when Prometheus asks. Two streams hold
 // everything: one that ends in -state has the groups and their members, one that ends in
 // -messages what people wrote.
-type collector struct{ stats func() (natsserver.Stats, error) }
+type collector struct {
+	stats func() (natsserver.Stats, error)
+}
 
 var (
 	clientsDesc  = prometheus.NewDesc("voiceroom_chat_clients", "Operators and gateways that are connected.", nil, nil)

@@ -71,6 +71,15 @@ helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 {{- end -}}
 
+{{- /* What makes a command send its traces. */ -}}
+{{- define "voiceroom.tracing" -}}
+{{- with .Values.tracing.endpoint }}
+- { name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }} }
+- { name: OTEL_TRACES_SAMPLER, value: parentbased_traceidratio }
+- { name: OTEL_TRACES_SAMPLER_ARG, value: {{ $.Values.tracing.ratio | quote }} }
+{{- end }}
+{{- end -}}
+
 {{- define "voiceroom.chatSecret" -}}
 {{ default "voiceroom-chat" .Values.chat.existingSecret }}
 {{- end -}}
