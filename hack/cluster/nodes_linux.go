@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -76,4 +77,9 @@ func loadNodes(ctx context.Context, files []string) error {
 		return err
 	}
 	return node.LoadImages(ctx, dir, files)
+}
+
+func nodeTools(ctx context.Context, progress io.Writer) error {
+	_, err := node.GetTools(ctx, progress)
+	return err
 }

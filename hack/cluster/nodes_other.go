@@ -5,6 +5,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"io"
 )
 
 func startNodes(context.Context, Options) (backend, error) {
@@ -14,3 +15,5 @@ func startNodes(context.Context, Options) (backend, error) {
 func cleanNodes() error { return nil }
 
 func loadNodes(context.Context, []string) error { return nil }
+
+func nodeTools(context.Context, io.Writer) error { return nil }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -55,4 +56,12 @@ func Load(ctx context.Context, files ...string) error {
 func Kubeconfig() (string, error) {
 	dir, err := state()
 	return filepath.Join(dir, "kubeconfig"), err
+}
+
+// GetTools gets what Start would get first, so that it takes no time then.
+func GetTools(ctx context.Context, progress io.Writer) error {
+	if dockerRuns(ctx) {
+		return nil
+	}
+	return nodeTools(ctx, progress)
 }

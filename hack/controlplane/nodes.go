@@ -45,7 +45,7 @@ func (p *Plane) admitNodes(nodes Nodes) (err error) {
 	server := p.env.ControlPlane.GetAPIServer()
 	// With the certificate in place envtest makes none, and takes the authority from here.
 	server.SecureServing.CA = p.authority.pem
-	server.SecureServing.Address = address
+	server.SecureServing.Address, server.SecureServing.Port = address, "6443"
 	server.Configure().
 		Set("advertise-address", address).
 		Set("service-cluster-ip-range", nodes.Services.String()).

@@ -29,7 +29,7 @@ which takes root on Linux. There is one on a machine at a time.
   go run ./hack/cluster/cmd down`,
 		SilenceUsage: true,
 	}
-	root.AddCommand(up(), down(), load(), status())
+	root.AddCommand(up(), down(), load(), status(), tools())
 	err := root.ExecuteContext(ctx)
 	stop()
 	if err != nil {
@@ -124,5 +124,14 @@ func status() *cobra.Command {
 			}
 			return kubectl.Run()
 		},
+	}
+}
+
+func tools() *cobra.Command {
+	return &cobra.Command{
+		Use:   "tools",
+		Short: "Get what a cluster is made of, which up does too: it takes minutes the first time",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cluster.GetTools(cmd.Context(), os.Stderr) },
 	}
 }

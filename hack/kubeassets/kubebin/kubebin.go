@@ -121,7 +121,8 @@ func modules() []module {
 			ContainerdShim: containerd + ContainerdShim,
 			Ctr:            containerd + Ctr,
 		}},
-		{name: "coredns", env: static, packages: map[string]string{CoreDNS: "github.com/coredns/coredns"}},
+		// It is a program of our own, of few of CoreDNS's plugins.
+		{name: "coredns", env: static, packages: map[string]string{CoreDNS: "voiceroom.dev/voiceroom/hack/coredns"}},
 		{name: "kuberouter", env: static, packages: map[string]string{
 			KubeRouter: "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
 		}},
@@ -163,8 +164,12 @@ func cacheDir(module string) (string, error) {
 		return "", fmt.Errorf("find the user's cache directory: %w", err)
 	}
 	sum := sha256.New()
-	for _, name := range []string{"go.mod", "go.sum"} {
-		content, err := os.ReadFile(filepath.Join(module, name))
+	sources, err := filepath.Glob(filepath.Join(module, "*.go"))
+	if err != nil {
+		return "", fmt.Errorf("find the sources of the tool module: %w", err)
+	}
+	for _, name := range append([]string{filepath.Join(module, "go.mod"), filepath.Join(module, "go.sum")}, sources...) {
+		content, err := os.ReadFile(name)
 		if err != nil {
 			return "", fmt.Errorf("read what the tool module pins: %w", err)
 		}

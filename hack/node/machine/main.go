@@ -1,12 +1,14 @@
 //go:build linux
 
-// Command machine is the first process of a node that hack/node starts in namespaces of its own. It reads a Spec (JSON) from
-// stdin, sets the machine up and runs its programs. It ends when one of them does, and everything on the machine with it:
-// the kernel kills what is left in the namespace of a first process, and drops its mounts and network.
+// Command machine is the first process of a node that hack/node starts in namespaces of its own. It reads a spec.Machine
+// (JSON) from stdin, sets the machine up, and runs its programs, each of which it starts again when it ends. When it is
+// killed, everything on the machine ends: the kernel kills what is left in the namespace of a first process, and drops
+// its mounts and network.
 package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,6 +18,9 @@ import (
 
 	"voiceroom.dev/voiceroom/hack/node/spec"
 )
+
+// restartPause keeps a program that cannot run from using up the machine.
+const restartPause = time.Second
 
 func main() {
 	var m spec.Machine
@@ -27,18 +32,18 @@ func main() {
 	os.Exit(1)
 }
 
-// run returns when one of the programs has ended, or could not be started.
+// run returns only if it fails.
 func run(m spec.Machine) error {
 	if err := setUp(m); err != nil {
 		return err
 	}
-	names := map[int]string{}
+	running := map[int]spec.Program{}
 	for _, program := range m.Programs {
 		pid, err := start(m, program)
 		if err != nil {
 			return err
 		}
-		names[pid] = program.Name
+		running[pid] = program
 		if program.Serves == "" {
 			continue
 		}
@@ -46,12 +51,12 @@ func run(m spec.Machine) error {
 			return err
 		}
 	}
-	return reap(names)
+	return tend(m, running)
 }
 
 // start starts a program with its output in a file of its own.
 func start(m spec.Machine, program spec.Program) (pid int, err error) {
-	log, err := os.Create(filepath.Join(m.LogDir, program.Name+".log"))
+	log, err := os.OpenFile(filepath.Join(m.LogDir, program.Name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return 0, fmt.Errorf("open a log: %w", err)
 	}
@@ -79,20 +84,28 @@ func waitForFile(pid int, program spec.Program) error {
 	return fmt.Errorf("%s does not serve %s after a minute", program.Name, program.Serves)
 }
 
-// reap collects every process that ends, as the first process of a namespace has to, and returns when one of those
-// named has ended.
-func reap(names map[int]string) error {
+// tend collects every process that ends, as the first process of a namespace has to, and starts programs again.
+func tend(m spec.Machine, running map[int]spec.Program) error {
 	for {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &status, 0, nil)
-		if err == syscall.EINTR {
+		if errors.Is(err, syscall.EINTR) {
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("wait for processes: %w", err)
 		}
-		if name, ok := names[pid]; ok {
-			return fmt.Errorf("%s ended with status %d, signal %d; see its log", name, status.ExitStatus(), status.Signal())
+		program, ok := running[pid]
+		if !ok {
+			continue
 		}
+		fmt.Fprintf(os.Stderr, "machine: %s ended with status %d, signal %d: starting it again\n",
+			program.Name, status.ExitStatus(), status.Signal())
+		delete(running, pid)
+		time.Sleep(restartPause)
+		if pid, err = start(m, program); err != nil {
+			return err
+		}
+		running[pid] = program
 	}
 }

@@ -12,7 +12,7 @@ type Machine struct {
 	Programs []Program         // in the order of their start
 }
 
-// Program is a process that runs for as long as the machine does.
+// Program is a process that is started again whenever it ends.
 type Program struct {
 	Name    string
 	Command []string
