@@ -68,6 +68,9 @@ func (s *Stack) applyDefaults(ctx context.Context) error {
 	provider := &v1alpha1.ChatProvider{Spec: v1alpha1.ChatProviderSpec{NATS: &v1alpha1.NATSProvider{URL: s.ChatURL}}}
 	provider.Name = "default"
 	pool := &v1alpha1.MediaPool{Spec: v1alpha1.MediaPoolSpec{Warm: s.opts.Warm, Network: v1alpha1.PoolNetwork{Advertise: s.opts.Advertise}}}
+	if s.opts.Pool != nil {
+		pool.Spec = *s.opts.Pool
+	}
 	pool.Name = "default"
 	for _, o := range []client.Object{provider, pool} {
 		if err := s.Client.Create(ctx, o); err != nil {

@@ -26,19 +26,29 @@ func (s *Stack) startProcesses(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, name := range []string{"chat", "operator", "gateway"} {
+	names := []string{"chat", "operator", "gateway"}
+	if s.opts.FakeFleet {
+		names = []string{"chat", "operator", "fakefleet"}
+		if err := s.define("fakefleet", "fakefleet"); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
 		s.opts.Progress("starting the " + name)
 		if err := s.StartProcess(name); err != nil {
 			return err
 		}
 	}
-	for _, name := range []string{"chat", "operator", "gateway"} {
+	for _, name := range names {
 		if err := s.WaitProcess(ctx, name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// PID is the number of a process that runs.
+func (s *Stack) PID(name string) int { return s.process(name).PID() }
 
 // WaitProcess waits until a process is ready, as a Service in a cluster does before it
 // sends anybody there.
@@ -49,12 +59,16 @@ func (s *Stack) WaitProcess(ctx context.Context, name string) error {
 // serviceAccount writes a kubeconfig for a user with a service account's name, and
 // returns the environment that makes a command use it.
 func (s *Stack) serviceAccount(name string) ([]string, error) {
-	user := fmt.Sprintf("system:serviceaccount:%s:%s", SystemNamespace, name)
-	cfg, err := s.plane.User(user, "system:serviceaccounts", "system:serviceaccounts:"+SystemNamespace)
+	return s.user(fmt.Sprintf("system:serviceaccount:%s:%s", SystemNamespace, name), "system:serviceaccounts", "system:serviceaccounts:"+SystemNamespace)
+}
+
+// user is serviceAccount for any user.
+func (s *Stack) user(name string, groups ...string) ([]string, error) {
+	cfg, err := s.plane.User(name, groups...)
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(s.Dir, name+".kubeconfig")
+	path := filepath.Join(s.Dir, strings.ReplaceAll(name, ":", "-")+".kubeconfig")
 	return []string{"KUBECONFIG=" + path}, controlplane.WriteKubeconfig(path, cfg)
 }
 

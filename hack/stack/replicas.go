@@ -25,8 +25,8 @@ func (s *Stack) exec(c command) *exec.Cmd {
 	return cmd
 }
 
-// define lays down how a process of a kind is started: "chat", "operator" or "gateway".
-// The last two run with the credentials of their service accounts.
+// define lays down how a process of a kind is started: "chat", "operator", "gateway" or
+// "fakefleet". Operator and gateway run with the credentials of their service accounts.
 func (s *Stack) define(name, kind string, flags ...string) error {
 	c := command{kind: kind}
 	var metrics string
@@ -56,13 +56,19 @@ func (s *Stack) define(name, kind string, flags ...string) error {
 	case "gateway":
 		c.args = append([]string{"--namespace", SystemNamespace, "--listen", c.listen, "--health-listen", c.health,
 			"--public-url", s.GatewayURL, "--allow-guests", "--linger", "0s"}, s.opts.GatewayFlags...)
+	case "fakefleet":
+		c.args = []string{"--namespace", MediaNamespace, "--admin", c.health}
 	}
 	c.args = append(c.args, flags...)
-	if kind != "chat" {
-		var err error
-		if c.env, err = s.serviceAccount("voiceroom-" + kind); err != nil {
-			return err
-		}
+	var err error
+	switch kind {
+	case "operator", "gateway":
+		c.env, err = s.serviceAccount("voiceroom-" + kind)
+	case "fakefleet":
+		c.env, err = s.user("system:node:fakefleet", "system:masters") // told apart in an audit log
+	}
+	if err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,7 +98,7 @@ func (s *Stack) replicas() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	names := slices.Sorted(maps.Keys(s.commands))
-	return slices.DeleteFunc(names, func(name string) bool { return s.commands[name].kind == "chat" })
+	return slices.DeleteFunc(names, func(name string) bool { kind := s.commands[name].kind; return kind != "operator" && kind != "gateway" })
 }
 
 // URL is where a gateway serves.

@@ -68,6 +68,12 @@ type Options struct {
 	Partitions bool
 	// MediaBinary, if set, is run in media pods instead of the command that is built here.
 	MediaBinary string
+	// FakeFleet has hack/fakefleet play the media pods, instead of a development node that
+	// runs them. It takes commands at HealthURL("fakefleet"). Then there is no gateway, for
+	// nobody can be heard.
+	FakeFleet bool
+	// Pool is the default pool; nil: one that keeps Warm pods and advertises Advertise.
+	Pool *v1alpha1.MediaPoolSpec
 	// OperatorFlags and GatewayFlags are added to the commands'.
 	OperatorFlags, GatewayFlags []string
 }
@@ -158,7 +164,11 @@ func (s *Stack) logTail() string {
 
 func (s *Stack) build(ctx context.Context) error {
 	s.opts.Progress("building the commands")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", s.Dir+"/bin/", "./cmd/...")
+	commands := []string{"build", "-o", s.Dir + "/bin/", "./cmd/..."}
+	if s.opts.FakeFleet {
+		commands = append(commands, "./hack/fakefleet")
+	}
+	cmd := exec.CommandContext(ctx, "go", commands...)
 	cmd.Dir = s.opts.Root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the commands: %w\n%s", err, out)
@@ -192,6 +202,9 @@ func (s *Stack) startPlane(ctx context.Context) error {
 }
 
 func (s *Stack) startNode(context.Context) error {
+	if s.opts.FakeFleet {
+		return nil // it is a process
+	}
 	user, err := s.plane.User("system:node:dev", "system:masters") // told apart in an audit log
 	if err != nil {
 		return err
@@ -228,6 +241,7 @@ func (s *Stack) Stop() error {
 		s.nodeStop()
 		s.nodeStop = nil
 	}
+	s.StopProcess("fakefleet")
 	s.StopProcess("chat")
 	var err error
 	if s.plane != nil {
