@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -52,7 +53,8 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer stop()
-	system, err = stack.Start(ctx, stack.Options{Root: "../..", OperatorFlags: tell,
+	auditLog = filepath.Join(keys, "audit.log")
+	system, err = stack.Start(ctx, stack.Options{Root: "../..", AuditLog: auditLog, OperatorFlags: tell,
 		GatewayFlags: []string{"--api-keys-dir", keys, "--guest-rate", "1000", "--guest-burst", "1000"},
 		Progress:     func(what string) { fmt.Println(what) }})
 	if err != nil {
