@@ -16,6 +16,7 @@ type command struct {
 	kind           string // of the binary
 	args, env      []string
 	listen, health string // host:port; the operator listens only for probes
+	metrics        string // host:port, of an operator; the others show them where they answer probes
 }
 
 func (s *Stack) exec(c command) *exec.Cmd {
@@ -29,8 +30,7 @@ func (s *Stack) exec(c command) *exec.Cmd {
 // "fakefleet". Operator and gateway run with the credentials of their service accounts.
 func (s *Stack) define(name, kind string, flags ...string) error {
 	c := command{kind: kind}
-	var metrics string
-	for _, address := range []*string{&c.listen, &c.health, &metrics} {
+	for _, address := range []*string{&c.listen, &c.health, &c.metrics} {
 		free, err := freeAddress()
 		if err != nil {
 			return err
@@ -52,7 +52,7 @@ func (s *Stack) define(name, kind string, flags ...string) error {
 	case "operator":
 		// A short lease: many tests kill the only operator and wait for what the next one does.
 		c.args = append([]string{"--namespace", SystemNamespace, "--media-namespace", MediaNamespace, "--media-image", mediaImage, "--lease", "3s",
-			"--public-url", s.GatewayURL, "--health-listen", c.health, "--metrics-listen", metrics}, s.opts.OperatorFlags...)
+			"--public-url", s.GatewayURL, "--health-listen", c.health, "--metrics-listen", c.metrics}, s.opts.OperatorFlags...)
 	case "gateway":
 		c.args = append([]string{"--namespace", SystemNamespace, "--listen", c.listen, "--health-listen", c.health,
 			"--public-url", s.GatewayURL, "--allow-guests", "--linger", "0s"}, s.opts.GatewayFlags...)
@@ -106,6 +106,15 @@ func (s *Stack) URL(name string) string { return "http://" + s.command(name).lis
 
 // HealthURL is where a process answers probes.
 func (s *Stack) HealthURL(name string) string { return "http://" + s.command(name).health }
+
+// MetricsURL is where a process shows its metrics.
+func (s *Stack) MetricsURL(name string) string {
+	c := s.command(name)
+	if c.kind != "operator" {
+		c.metrics = c.health
+	}
+	return "http://" + c.metrics + "/metrics"
+}
 
 func (s *Stack) command(name string) command {
 	s.mu.Lock()
