@@ -54,6 +54,7 @@ type Reconciler struct {
 	turns      turns
 	departures departures
 	outlook    outlook
+	quotas     quotas
 }
 
 // keysRetry is how soon a room asks again for keys that are still being read.
@@ -71,6 +72,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.journeys.gone(req.NamespacedName, r.Clock.Now())
 		r.Fleet.Deleted(req.NamespacedName)
 		r.Allocator.Release(req.NamespacedName)
+		r.quotas.forget(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	if err != nil {

@@ -105,6 +105,7 @@ func (r *Reconciler) live(_ context.Context, vr *v1alpha1.VoiceRoom) (ctrl.Resul
 		r.Fleet.Rest(vr.UID)
 		vr.Status.Phase = v1alpha1.RoomAsleep
 		vr.Status.Media = &v1alpha1.RoomMediaStatus{Epoch: epoch(vr)}
+		vr.Status.EffectiveMaxMembers, vr.Status.EffectiveMaxMics = 0, 0 // its share is others' meanwhile
 		r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionFalse, v1alpha1.ReasonAsleep, "the room gave its pod back")
 	case wake:
 		vr.Status.Phase, vr.Status.EmptySince = v1alpha1.RoomPending, nil
@@ -131,6 +132,7 @@ func (r *Reconciler) end(ctx context.Context, vr *v1alpha1.VoiceRoom) (ctrl.Resu
 	}
 	r.Fleet.Rest(vr.UID) // until this end is stored: see Reconcile
 	r.Allocator.Release(client.ObjectKeyFromObject(vr))
+	r.quotas.forget(client.ObjectKeyFromObject(vr))
 	pods, err := r.podsOf(ctx, vr)
 	if err != nil {
 		return ctrl.Result{}, err

@@ -146,11 +146,17 @@ type shortage struct {
 	retry           time.Duration // 0: what ends it wakes the room
 }
 
-// take has the room promised a pod of its pool. Without one it says why.
+// take has the room promised a pod of its pool. Without one it says why. One that has had
+// a pod is held to no quota: it keeps its caps.
 func (r *Reconciler) take(ctx context.Context, vr *v1alpha1.VoiceRoom) (*corev1.Pod, *shortage, error) {
 	pool, short, err := r.pool(ctx, vr)
 	if pool == nil || err != nil {
 		return nil, short, err
+	}
+	if granted(vr) == (caps{}) {
+		if short, err := r.overQuota(ctx, vr); short != nil || err != nil {
+			return nil, short, err
+		}
 	}
 	var pods corev1.PodList
 	err = r.Client.List(ctx, &pods, client.InNamespace(r.MediaNamespace), client.MatchingLabels{v1alpha1.LabelPool: pool.Name}, client.UnsafeDisableDeepCopy)
@@ -226,7 +232,11 @@ func (r *Reconciler) handOver(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	state, err := r.put(ctx, vr, pod, seed)
+	spec, err := r.specFor(ctx, vr, seed)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	state, err := r.put(ctx, vr, pod, spec, seed)
 	switch {
 	case errors.Is(err, errNoAddress):
 		r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionFalse, v1alpha1.ReasonNodeWithoutAddress,
@@ -282,7 +292,7 @@ func bound(vr *v1alpha1.VoiceRoom, pod *corev1.Pod) bool {
 }
 
 // put hands the room, or its newer spec, to the pod.
-func (r *Reconciler) put(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *corev1.Pod, seed *room.State) (*room.State, error) {
+func (r *Reconciler) put(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *corev1.Pod, spec room.Spec, seed *room.State) (*room.State, error) {
 	advertise, err := r.advertise(ctx, vr, pod)
 	switch {
 	case err != nil:
@@ -295,7 +305,7 @@ func (r *Reconciler) put(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *corev
 	ctx, cancel := context.WithTimeout(ctx, putTimeout)
 	defer cancel()
 	return r.Dialer.Pod(vr.Status.Media.Endpoint, vr.Status.Media.PodUID).Put(ctx, mediaapi.PutRequest{
-		ID: idOf(vr), Epoch: uint64(epoch(vr)), Spec: specOf(vr), Seed: seed, Advertise: advertise})
+		ID: idOf(vr), Epoch: uint64(epoch(vr)), Spec: spec, Seed: seed, Advertise: advertise})
 }
 
 // seed is the newest known state of an epoch before: what an earlier pod says that still
@@ -324,16 +334,9 @@ func (r *Reconciler) seed(ctx context.Context, vr *v1alpha1.VoiceRoom) (*room.St
 // keep holds a pod that has the room to the room's newer spec, and frees the held
 // places of members whose old pods are proven dead.
 func (r *Reconciler) keep(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *corev1.Pod, state *room.State) (ctrl.Result, error) {
-	if state.Settings.Generation < vr.Generation {
-		newer, err := r.put(ctx, vr, pod, nil)
-		if err != nil {
-			ctrl.LoggerFrom(ctx).Info("media pod did not take the newer spec", "pod", pod.Name, "reason", err.Error())
-			return after(putRetry), nil
-		}
-		r.Fleet.Follow(claimOf(vr), newer)
-		summarize(vr, newer)
+	if wait, err := r.edit(ctx, vr, pod, state); wait || err != nil {
+		return after(putRetry), err
 	}
-	r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionTrue, v1alpha1.ReasonPodClaimed, "pod %s holds the room under epoch %d", pod.Name, epoch(vr))
 	if epoch(vr) == 1 {
 		return ctrl.Result{}, nil
 	}
@@ -350,6 +353,29 @@ func (r *Reconciler) keep(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *core
 		return after(putRetry), nil
 	}
 	return ctrl.Result{}, nil
+}
+
+// edit puts the room's newer spec to its pod, unless its quota forbids that. It is true if
+// the pod has to be asked again.
+func (r *Reconciler) edit(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *corev1.Pod, state *room.State) (bool, error) {
+	reason, more := v1alpha1.ReasonPodClaimed, ""
+	if state.Settings.Generation < vr.Generation {
+		short, err := r.overQuota(ctx, vr)
+		if err != nil {
+			return false, err
+		}
+		if short != nil {
+			reason, more = short.reason, "; the newer spec is not applied: "+short.message
+		} else if newer, err := r.put(ctx, vr, pod, specOf(vr), nil); err != nil {
+			ctrl.LoggerFrom(ctx).Info("media pod did not take the newer spec", "pod", pod.Name, "reason", err.Error())
+			return true, nil
+		} else {
+			r.Fleet.Follow(claimOf(vr), newer)
+			summarize(vr, newer)
+		}
+	}
+	r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionTrue, reason, "pod %s holds the room under epoch %d%s", pod.Name, epoch(vr), more)
+	return false, nil
 }
 
 // alone says whether pod, which was read before pods, is the only one that can hold the room.

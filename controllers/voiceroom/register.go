@@ -49,6 +49,12 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	}{
 		{&corev1.Pod{}, podsByRoom, func(o client.Object) string { return o.GetLabels()[v1alpha1.LabelRoomUID] }},
 		{&v1alpha1.VoiceRoom{}, roomsByPool, func(o client.Object) string { return o.(*v1alpha1.VoiceRoom).Spec.Media.Pool }},
+		{&v1alpha1.VoiceRoom{}, roomsByShare, func(o client.Object) string {
+			if vr := o.(*v1alpha1.VoiceRoom); !closed(vr) {
+				return shareOf(vr)
+			}
+			return ""
+		}},
 		{&v1alpha1.VoiceRoom{}, roomsByGroup, func(o client.Object) string { return groupRef(o.(*v1alpha1.VoiceRoom)) }},
 	} {
 		err := mgr.GetFieldIndexer().IndexField(ctx, index.of, index.name, func(o client.Object) []string {
@@ -70,6 +76,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Owns(&v1alpha1.GroupChat{}, builder.WithPredicates(madeNews)).
 		Watches(&v1alpha1.GroupChat{}, handler.EnqueueRequestsFromMapFunc(r.roomsOfGroup)).
 		Watches(&v1alpha1.VoiceRoom{}, handler.EnqueueRequestsFromMapFunc(r.roomsAfter), builder.WithPredicates(ended)).
+		Watches(&v1alpha1.VoiceRoom{}, handler.EnqueueRequestsFromMapFunc(r.roomsOfShare), builder.WithPredicates(shareFreed)).
 		// Its spec, not its counts: those change with every pod, and would wake every room that waits.
 		Watches(&v1alpha1.MediaPool{}, handler.EnqueueRequestsFromMapFunc(r.roomsOfPool), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.MediaPool{}, handler.EnqueueRequestsFromMapFunc(r.roomsInPool), builder.WithPredicates(termsChanged)).
