@@ -213,3 +213,44 @@ func TestDeletedKeysAreRevoked(t *testing.T) {
 		t.Error("nobody was told")
 	}
 }
+
+// TestAuthorityChangesWithOverlap: the next authority is trusted everywhere before pools get
+// certificates of it, and the one before is trusted on.
+func TestAuthorityChangesWithOverlap(t *testing.T) {
+	w := newKeysWorld(t, "keys-authority")
+	bundle := func() string {
+		t.Helper()
+		var public corev1.ConfigMap
+		must(t, cluster.Get(t.Context(), client.ObjectKey{Namespace: w.Namespace, Name: v1alpha1.PublicKeysConfigMap}, &public))
+		return public.Data[v1alpha1.CAFile]
+	}
+	w.reconcile(t)
+	first, err := w.Keyring.Authority()
+	must(t, err)
+	old, begun := bundle(), w.clock.Now()
+	cert, key, err := first.Issue("media.example", begun)
+	must(t, err)
+	signs := func() bool { // the first one
+		t.Helper()
+		now, err := w.Keyring.Authority()
+		must(t, err)
+		return !now.Expiry(cert, key, "media.example", begun).IsZero()
+	}
+	pass := func(days int) { w.clock.SetTime(w.clock.Now().Add(time.Duration(days) * 24 * time.Hour)) }
+	pass(273)
+	w.reconcile(t)
+	both := bundle()
+	if !signs() || strings.Count(both, "BEGIN") != 2 || !strings.Contains(both, old) {
+		t.Fatalf("nine months later %d authorities are trusted", strings.Count(both, "BEGIN"))
+	}
+	pass(2)
+	w.reconcile(t)
+	if signs() || strings.Count(bundle(), "BEGIN") != 2 || !strings.Contains(bundle(), old) {
+		t.Errorf("two days later the first one still signs, or %d are trusted", strings.Count(bundle(), "BEGIN"))
+	}
+	pass(93)
+	w.reconcile(t)
+	if got := bundle(); strings.Contains(got, old) || strings.Count(got, "BEGIN") != 1 {
+		t.Errorf("the first authority has expired, and %d are trusted", strings.Count(got, "BEGIN"))
+	}
+}

@@ -15,7 +15,6 @@ import (
 )
 
 const (
-	authorityLife = 10 * 365 * 24 * time.Hour
 	// CertificateLife is how long a pool's certificate lives.
 	CertificateLife = 90 * 24 * time.Hour
 	// clockSkew is how far behind another machine's clock may be.
@@ -24,20 +23,24 @@ const (
 
 // Authority signs the certificates of the media pods' control API. Immutable.
 type Authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  []byte // the certificate
+	cert        *x509.Certificate
+	key         *ecdsa.PrivateKey
+	pem, keyPEM []byte
 }
 
-// newAuthority makes a self-signed authority and returns it with its key in PEM.
-func newAuthority(now time.Time) (*Authority, []byte, error) {
+// made is when the authority was made; expired says that nothing that it signed holds.
+func (a *Authority) made() time.Time            { return a.cert.NotBefore.Add(clockSkew) }
+func (a *Authority) expired(now time.Time) bool { return !now.Before(a.cert.NotAfter) }
+
+// newAuthority makes a self-signed authority.
+func newAuthority(now time.Time) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, nil, fmt.Errorf("making the authority's key: %w", err)
+		return nil, fmt.Errorf("making the authority's key: %w", err)
 	}
 	serial, err := newSerial()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: "Voiceroom media control"},
@@ -46,14 +49,13 @@ func newAuthority(now time.Time) (*Authority, []byte, error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return nil, nil, fmt.Errorf("signing the authority: %w", err)
+		return nil, fmt.Errorf("signing the authority: %w", err)
 	}
 	keyPEM, err := encodeKey(key)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	a, err := parseAuthority(encodeCertificate(der), keyPEM)
-	return a, keyPEM, err
+	return parseAuthority(encodeCertificate(der), keyPEM)
 }
 
 // parseAuthority reads what newAuthority made.
@@ -66,11 +68,11 @@ func parseAuthority(certPEM, keyPEM []byte) (*Authority, error) {
 	if !ok || !pair.Leaf.IsCA {
 		return nil, errors.New("not an ECDSA certificate authority")
 	}
-	return &Authority{cert: pair.Leaf, key: key, pem: certPEM}, nil
+	return &Authority{cert: pair.Leaf, key: key, pem: certPEM, keyPEM: keyPEM}, nil
 }
 
 // Issue makes a server certificate for a DNS name, valid for CertificateLife from
-// now. It returns certificate and key in PEM.
+// now, or as long as the authority. It returns certificate and key in PEM.
 func (a *Authority) Issue(dnsName string, now time.Time) (certPEM, keyPEM []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -80,9 +82,13 @@ func (a *Authority) Issue(dnsName string, now time.Time) (certPEM, keyPEM []byte
 	if err != nil {
 		return nil, nil, err
 	}
+	notAfter := now.Add(CertificateLife)
+	if a.cert.NotAfter.Before(notAfter) {
+		notAfter = a.cert.NotAfter
+	}
 	template := &x509.Certificate{
 		SerialNumber: serial, DNSNames: []string{dnsName},
-		NotBefore: now.Add(-clockSkew), NotAfter: now.Add(CertificateLife),
+		NotBefore: now.Add(-clockSkew), NotAfter: notAfter,
 		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
@@ -128,5 +134,9 @@ func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding a key: %w", err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+	return encodePKCS8(der), nil
+}
+
+func encodePKCS8(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }

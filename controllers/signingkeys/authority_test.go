@@ -7,11 +7,11 @@ import (
 
 func TestIssueAndExpiry(t *testing.T) {
 	now := time.Now()
-	a, keyPEM, err := newAuthority(now)
+	a, err := newAuthority(now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err = parseAuthority(a.pem, keyPEM) // as it comes back from the Secret
+	a, err = parseAuthority(a.pem, a.keyPEM) // as it comes back from the Secret
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,7 +19,7 @@ func TestIssueAndExpiry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, _, err := newAuthority(now)
+	other, err := newAuthority(now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestIssueAndExpiry(t *testing.T) {
 		"another key":             {a.Expiry(cert, otherKey, "media.example", now), false},
 		"no certificate":          {a.Expiry(nil, nil, "media.example", now), false},
 		"garbage":                 {a.Expiry([]byte("x"), key, "media.example", now), false},
-		"a certificate as its CA": {(&Authority{cert: other.cert}).Expiry(a.pem, keyPEM, "media.example", now), false},
+		"a certificate as its CA": {(&Authority{cert: other.cert}).Expiry(a.pem, a.keyPEM, "media.example", now), false},
 	} {
 		if valid := !tt.got.IsZero(); valid != tt.valid || valid && tt.got.Sub(want).Abs() > time.Second {
 			t.Errorf("%s: valid until %v, want valid %v", name, tt.got, tt.valid)

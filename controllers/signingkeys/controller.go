@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"voiceroom.dev/voiceroom/api/v1alpha1"
 	"voiceroom.dev/voiceroom/mediaapi"
 	"voiceroom.dev/voiceroom/token"
 )
@@ -99,15 +100,14 @@ func (s *secrets) rotate(now time.Time, rotation token.Rotation) (*keys, error) 
 		}
 		*ring.to = rotated
 	}
-	next.ca = s.ca.authority
-	if next.ca == nil {
-		made, keyPEM, err := newAuthority(now)
-		if err != nil {
-			return nil, err
-		}
-		s.ca.set(made, keyPEM)
-		next.ca = made
+	succession, changed, err := s.ca.succession.rotate(now)
+	if err != nil {
+		return nil, fmt.Errorf("rotating Secret %s: %w", v1alpha1.CASecret, err)
 	}
+	if changed {
+		s.ca.set(succession)
+	}
+	next.ca = succession
 	return &next, nil
 }
 

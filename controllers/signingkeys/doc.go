@@ -8,6 +8,10 @@
 // waits for token.Rotation.Publish before it signs, while ConfigMaps travel to
 // their pods.
 //
+// The authority lives a year. The next one is trusted a day before it signs, the
+// former ones until what they signed has expired; pools get certificates of the new
+// one within minutes. Nothing restarts, and no call fails meanwhile.
+//
 // An administrator revokes a key by deleting its Secret: the ring that replaces it has
 // nothing of the old one, is published in its place and signs at once. Whatever the old
 // one signed is void from there on. A Secret that cannot be read is never replaced.

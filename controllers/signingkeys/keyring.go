@@ -43,7 +43,7 @@ func (k *Keyring) use(next *keys, changed bool) {
 // keys is immutable.
 type keys struct {
 	tokens, operator, gateway *token.Ring
-	ca                        *Authority
+	ca                        *succession
 }
 
 // Ready says whether there are keys to sign with.
@@ -59,15 +59,17 @@ func (k *Keyring) Operator() *token.Ring { return k.load().operator }
 func (k *Keyring) Roots() *x509.CertPool {
 	roots := x509.NewCertPool()
 	if ca := k.load().ca; ca != nil {
-		roots.AddCert(ca.cert)
+		for _, cert := range ca.certificates() {
+			roots.AddCert(cert)
+		}
 	}
 	return roots
 }
 
-// Authority returns the certificate authority, or ErrNotReady.
+// Authority returns the certificate authority that signs, or ErrNotReady.
 func (k *Keyring) Authority() (*Authority, error) {
 	if ca := k.load().ca; ca != nil {
-		return ca, nil
+		return ca.signer, nil
 	}
 	return nil, ErrNotReady
 }

@@ -37,7 +37,7 @@ type ringSecret struct {
 
 type authoritySecret struct {
 	storedSecret
-	authority *Authority
+	succession *succession
 }
 
 func (s *ringSecret) set(ring *token.Ring) error {
@@ -49,10 +49,9 @@ func (s *ringSecret) set(ring *token.Ring) error {
 	return nil
 }
 
-func (s *authoritySecret) set(a *Authority, keyPEM []byte) {
-	s.object.Type = corev1.SecretTypeTLS
-	s.object.Data = map[string][]byte{corev1.TLSCertKey: a.pem, corev1.TLSPrivateKeyKey: keyPEM}
-	s.authority, s.dirty = a, true
+func (s *authoritySecret) set(next *succession) {
+	s.object.Type, s.object.Data = corev1.SecretTypeTLS, next.secretData()
+	s.succession, s.dirty = next, true
 }
 
 // read reads and parses all four. A Secret that cannot be parsed is an error, never
@@ -79,11 +78,11 @@ func (r *Reconciler) read(ctx context.Context) (*secrets, error) {
 	if s.ca.object.ResourceVersion == "" {
 		return &s, nil
 	}
-	a, err := parseAuthority(s.ca.object.Data[corev1.TLSCertKey], s.ca.object.Data[corev1.TLSPrivateKeyKey])
+	succession, err := parseSuccession(s.ca.object.Data)
 	if err != nil {
 		return nil, fmt.Errorf("reading Secret %s: %w", v1alpha1.CASecret, err)
 	}
-	s.ca.authority = a
+	s.ca.succession = succession
 	return &s, nil
 }
 
@@ -146,7 +145,7 @@ func (r *Reconciler) publish(ctx context.Context, k *keys) (bool, error) {
 
 // publicFiles are the public halves by the names of the files that pods read.
 func (k *keys) publicFiles() (map[string]string, error) {
-	files := map[string]string{v1alpha1.CAFile: string(k.ca.pem)}
+	files := map[string]string{v1alpha1.CAFile: string(k.ca.bundle())}
 	public := k.public()
 	for name, set := range map[string]*token.PublicSet{
 		mediaapi.TokensFile: public.Tokens, mediaapi.OperatorFile: public.Operator, mediaapi.GatewayFile: public.Gateway} {
