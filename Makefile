@@ -26,7 +26,7 @@ test: test-web test-go test-browser ## Run every test: Go with -race, web, chart
 .PHONY: test-go
 test-go: ## Run the Go tests, with a real kube-apiserver and etcd.
 	@echo "compiling with the race detector, then testing (ten minutes the first time, three later)"
-	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -timeout 20m $$(go list ./... | grep -v /test/system)
+	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -timeout 20m $$(go list ./... | grep -v -e /test/system -e /test/e2e)
 	@# It builds the commands itself, which the test cache does not know: -count=1.
 	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -count=1 -timeout 20m ./test/system
 
@@ -42,8 +42,10 @@ test-browser: ## Let Chromium and Firefox talk to each other through a whole sys
 	go run ./hack/demo --run "npm --prefix test/browser test --silent"
 
 .PHONY: e2e
-e2e: ## Prove the whole flow, and what happens when processes die.
-	KUBEBUILDER_ASSETS="$(ASSETS)" go test -count=1 -timeout 20m -v ./test/system/...
+e2e: ## Install on a real cluster, talk, kill, drain, upgrade, uninstall. Needs Docker, or root on Linux.
+	@echo "getting a cluster (without Docker it is built, half an hour the first time), then using it"
+	go run ./hack/cluster/cmd tools
+	go test -count=1 -timeout 30m -v ./test/e2e
 
 .PHONY: torture
 torture: ## Race 64 callers for seats while what serves them is killed, wedged and cut off, and judge every answer. N=20000, SEED=.
