@@ -15,6 +15,9 @@ const (
 	// the room is still in it: with why, and what becomes of the room. It says nothing about
 	// the calls, which go on.
 	ConditionDraining = "Draining"
+	// ConditionProgressing of a MediaPool: nothing keeps new pods from coming up. It may be
+	// False, and say what to do, while enough pods are ready.
+	ConditionProgressing = "Progressing"
 	// ConditionActivated: the first client was associated; the group turned Valid.
 	// A one-way latch.
 	ConditionActivated = "Activated"
@@ -54,6 +57,10 @@ const (
 	ReasonPortsExhausted       = "PortsExhausted"
 	ReasonMaxPodsReached       = "MaxPodsReached"
 	ReasonPodFailed            = "PodFailed"
+	ReasonPodsComeUp           = "PodsComeUp"
+	ReasonPodsRefused          = "PodsRefused"
+	ReasonImageUnavailable     = "ImageUnavailable"
+	ReasonUnschedulable        = "Unschedulable"
 	ReasonConnected            = "Connected"
 	ReasonCredentialsNotFound  = "CredentialsNotFound"
 	ReasonRoomNotFound         = "RoomNotFound"

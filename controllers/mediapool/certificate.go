@@ -25,9 +25,9 @@ const (
 // ensureCertificate makes the Secret with the certificate of the pool's pods, and
 // replaces it long before it expires: pods read it anew. It returns when to look
 // again.
-func (r *Reconciler) ensureCertificate(ctx context.Context, pool *v1alpha1.MediaPool) (time.Duration, error) {
+func (r *Reconciler) ensureCertificate(ctx context.Context, pool *v1alpha1.MediaPool, m *memory) (time.Duration, error) {
 	now := r.Clock.Now()
-	if due := r.certificates.due(pool.UID, now); due > 0 {
+	if due := m.certificate.Sub(now); due > 0 && m.uid == pool.UID {
 		return due, nil
 	}
 	authority, err := r.Keyring.Authority()
@@ -56,5 +56,6 @@ func (r *Reconciler) ensureCertificate(ctx context.Context, pool *v1alpha1.Media
 			return 0, fmt.Errorf("applying Secret %s: %w", key, err)
 		}
 	}
-	return r.certificates.checked(pool.UID, now), nil
+	m.uid, m.certificate = pool.UID, now.Add(certificateCheck)
+	return certificateCheck, nil
 }

@@ -17,8 +17,12 @@ import (
 const (
 	keysDir = "/etc/voiceroom/keys"
 	tlsDir  = "/etc/voiceroom/tls"
-	// stopSeconds is how long a pod has to say goodbye to its members.
-	stopSeconds = 10
+	// stopSeconds is how long a pod has to end: the media server's own --grace, for its
+	// members to go elsewhere, and the goodbye. That flag is not given here, or an image of
+	// an earlier version, which a pool may name, would not start.
+	stopSeconds = 60
+	// safeToEvict tells the cluster autoscaler whether it may evict a pod.
+	safeToEvict = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 	// nobody is the user of distroless images.
 	nobody = 65532
 )
@@ -29,9 +33,9 @@ func podName(pool string, port int32) string { return fmt.Sprintf("%s-%d", pool,
 // tlsSecretName names the Secret with the certificate of a pool's pods.
 func tlsSecretName(pool string) string { return pool + "-tls" }
 
-// podFor is a media pod of a pool on one of its ports. It holds no Kubernetes
-// credentials and may write nowhere; it faces the Internet.
-func podFor(pool *v1alpha1.MediaPool, port int32, image, namespace string) *corev1.Pod {
+// podFor is a media pod of a pool on one of its ports, made from the template with that hash.
+// It holds no Kubernetes credentials and may write nowhere; it faces the Internet.
+func podFor(pool *v1alpha1.MediaPool, port int32, image, namespace, hash string) *corev1.Pod {
 	if pool.Spec.Template.Image != "" {
 		image = pool.Spec.Template.Image
 	}
@@ -41,10 +45,13 @@ func podFor(pool *v1alpha1.MediaPool, port int32, image, namespace string) *core
 			Name:      podName(pool.Name, port),
 			Labels: map[string]string{
 				v1alpha1.LabelPool:             pool.Name,
+				v1alpha1.LabelTemplate:         hash,
 				"app.kubernetes.io/name":       "voiceroom",
 				"app.kubernetes.io/component":  "media",
 				"app.kubernetes.io/managed-by": "voiceroom-operator",
 			},
+			// Until it holds a room: who binds it says no.
+			Annotations:     map[string]string{safeToEvict: "true"},
 			OwnerReferences: []metav1.OwnerReference{ownedBy(pool)},
 		},
 		Spec: corev1.PodSpec{
@@ -55,6 +62,8 @@ func podFor(pool *v1alpha1.MediaPool, port int32, image, namespace string) *core
 			NodeSelector:                  maps.Clone(pool.Spec.Template.NodeSelector),
 			Tolerations:                   pool.Spec.Template.Tolerations,
 			PriorityClassName:             pool.Spec.Template.PriorityClassName,
+			TopologySpreadConstraints:     spread(pool.Name),
+			Affinity:                      apartFromIdle(pool.Name),
 			SecurityContext: &corev1.PodSecurityContext{
 				RunAsNonRoot:   ptr.To(true),
 				RunAsUser:      ptr.To[int64](nobody),
@@ -66,6 +75,35 @@ func podFor(pool *v1alpha1.MediaPool, port int32, image, namespace string) *core
 			Volumes:    volumes(pool.Name),
 		},
 	}
+}
+
+// apart are the topologies over which pods are spread: what fails together.
+var apart = []string{corev1.LabelHostname, corev1.LabelTopologyZone}
+
+// spread keeps the pool's pods, idle or not, evenly on nodes and in zones, as far as
+// there is room.
+func spread(pool string) []corev1.TopologySpreadConstraint {
+	constraints := make([]corev1.TopologySpreadConstraint, len(apart))
+	for i, key := range apart {
+		constraints[i] = corev1.TopologySpreadConstraint{MaxSkew: 1, TopologyKey: key, WhenUnsatisfiable: corev1.ScheduleAnyway,
+			LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{v1alpha1.LabelPool: pool}}}
+	}
+	return constraints
+}
+
+// apartFromIdle keeps idle pods away from each other: where rooms have piled up on some
+// nodes, all new pods would come to the others, and the warm ones be lost with one node.
+// A second spread constraint over the same topology is not allowed.
+func apartFromIdle(pool string) *corev1.Affinity {
+	terms := make([]corev1.WeightedPodAffinityTerm, len(apart))
+	for i, key := range apart {
+		terms[i] = corev1.WeightedPodAffinityTerm{Weight: 50, PodAffinityTerm: corev1.PodAffinityTerm{TopologyKey: key,
+			LabelSelector: &metav1.LabelSelector{
+				MatchLabels:      map[string]string{v1alpha1.LabelPool: pool},
+				MatchExpressions: []metav1.LabelSelectorRequirement{{Key: v1alpha1.LabelRoomUID, Operator: metav1.LabelSelectorOpDoesNotExist}},
+			}}}
+	}
+	return &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{PreferredDuringSchedulingIgnoredDuringExecution: terms}}
 }
 
 // ownedBy lets the pool's idle pods go with it. Nothing waits for that.

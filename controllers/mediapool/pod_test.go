@@ -7,6 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
 	"voiceroom.dev/voiceroom/controllers/fleet"
@@ -14,7 +16,7 @@ import (
 
 // TestPodFor checks what the media server, the node and the fleet rely on.
 func TestPodFor(t *testing.T) {
-	pod := podFor(pool(1, 2), 20003, "media:v1", "voiceroom-media")
+	pod := podFor(pool(1, 2), 20003, "media:v1", "voiceroom-media", "hash")
 	c := pod.Spec.Containers[0]
 	want := []string{"--pod-uid=$(POD_UID)", "--control=$(POD_IP):9443", "--health=$(POD_IP):9090", "--media=:20003",
 		"--keys=/etc/voiceroom/keys", "--tls=/etc/voiceroom/tls"}
@@ -37,11 +39,14 @@ func TestPodFor(t *testing.T) {
 	if fleet.Assigned(pod) {
 		t.Error("a new pod counts as assigned")
 	}
+	if pod.Labels[v1alpha1.LabelTemplate] != "hash" || pod.Annotations[safeToEvict] != "true" || *pod.Spec.TerminationGracePeriodSeconds != 60 {
+		t.Errorf("labels %v, annotations %v, %d s to end", pod.Labels, pod.Annotations, *pod.Spec.TerminationGracePeriodSeconds)
+	}
 }
 
 // TestPodHoldsNoCredentials: it faces the Internet.
 func TestPodHoldsNoCredentials(t *testing.T) {
-	pod := podFor(pool(1, 2), 20003, "media:v1", "voiceroom-media")
+	pod := podFor(pool(1, 2), 20003, "media:v1", "voiceroom-media", "hash")
 	s, c := pod.Spec, pod.Spec.Containers[0].SecurityContext
 	switch {
 	case s.AutomountServiceAccountToken == nil || *s.AutomountServiceAccountToken:
@@ -65,10 +70,42 @@ func TestPodPartsOfThePool(t *testing.T) {
 	mp.Spec.Template = v1alpha1.PodParts{Image: "own:v2", NodeSelector: map[string]string{"edge": "yes"}, PriorityClassName: "voice",
 		Tolerations: []corev1.Toleration{{Key: "edge"}},
 		Resources:   corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2")}}}
-	pod := podFor(mp, 20003, "media:v1", "voiceroom-media")
+	pod := podFor(mp, 20003, "media:v1", "voiceroom-media", "hash")
 	got := v1alpha1.PodParts{Image: pod.Spec.Containers[0].Image, NodeSelector: pod.Spec.NodeSelector, PriorityClassName: pod.Spec.PriorityClassName,
 		Tolerations: pod.Spec.Tolerations, Resources: pod.Spec.Containers[0].Resources}
 	if diff := cmp.Diff(mp.Spec.Template, got); diff != "" {
 		t.Errorf("template (-want +got):\n%s", diff)
+	}
+}
+
+// TestPodsAreSpread over nodes and zones, and idle ones apart from each other. The API
+// server takes each topology once for what must not keep a pod from being scheduled.
+func TestPodsAreSpread(t *testing.T) {
+	pod := podFor(pool(1, 2), 20003, "media:v1", "voiceroom-media", "hash")
+	idle, occupied := labels.Set(pod.Labels), labels.Merge(pod.Labels, labels.Set{v1alpha1.LabelRoomUID: "room"})
+	matches := func(s *metav1.LabelSelector, set labels.Set) bool {
+		t.Helper()
+		selector, err := metav1.LabelSelectorAsSelector(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return selector.Matches(set)
+	}
+	want := []string{"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
+	var all, apart []string
+	for _, c := range pod.Spec.TopologySpreadConstraints {
+		all = append(all, c.TopologyKey)
+		if c.WhenUnsatisfiable != corev1.ScheduleAnyway || !matches(c.LabelSelector, idle) || !matches(c.LabelSelector, occupied) {
+			t.Errorf("constraint %+v", c)
+		}
+	}
+	for _, term := range pod.Spec.Affinity.PodAntiAffinity.PreferredDuringSchedulingIgnoredDuringExecution {
+		apart = append(apart, term.PodAffinityTerm.TopologyKey)
+		if s := term.PodAffinityTerm.LabelSelector; !matches(s, idle) || matches(s, occupied) {
+			t.Errorf("anti-affinity %+v", term)
+		}
+	}
+	if diff := cmp.Diff([][]string{want, want}, [][]string{all, apart}); diff != "" {
+		t.Errorf("topologies of all and of idle pods (-want +got):\n%s", diff)
 	}
 }
