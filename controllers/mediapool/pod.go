@@ -124,7 +124,7 @@ func container(pool *v1alpha1.MediaPool, port int32, image string) corev1.Contai
 			"--keys=" + keysDir,
 			"--tls=" + tlsDir,
 		},
-		Env: []corev1.EnvVar{fieldEnv("POD_UID", "metadata.uid"), fieldEnv("POD_IP", "status.podIP")},
+		Env: append([]corev1.EnvVar{fieldEnv("POD_UID", "metadata.uid"), fieldEnv("POD_IP", "status.podIP")}, tracing()...),
 		Ports: []corev1.ContainerPort{
 			{Name: "media-udp", ContainerPort: port, HostPort: port, Protocol: corev1.ProtocolUDP},
 			{Name: "media-tcp", ContainerPort: port, HostPort: port, Protocol: corev1.ProtocolTCP},
