@@ -56,19 +56,24 @@ func (s *Stack) WaitProcess(ctx context.Context, name string) error {
 	return s.waitHealthy(ctx, name, s.HealthURL(name)+"/readyz")
 }
 
-// serviceAccount writes a kubeconfig for a user with a service account's name, and
-// returns the environment that makes a command use it.
-func (s *Stack) serviceAccount(name string) ([]string, error) {
-	return s.user(fmt.Sprintf("system:serviceaccount:%s:%s", SystemNamespace, name), "system:serviceaccounts", "system:serviceaccounts:"+SystemNamespace)
+// serviceAccount writes a kubeconfig of a process for a user with a service account's
+// name, who reaches the API server at an address, and returns the environment that makes
+// a command use it.
+func (s *Stack) serviceAccount(process, name, address string) ([]string, error) {
+	return s.user(process, address, fmt.Sprintf("system:serviceaccount:%s:%s", SystemNamespace, name),
+		"system:serviceaccounts", "system:serviceaccounts:"+SystemNamespace)
 }
 
-// user is serviceAccount for any user.
-func (s *Stack) user(name string, groups ...string) ([]string, error) {
+// user is serviceAccount for any user; without an address, at the API server's own.
+func (s *Stack) user(process, address, name string, groups ...string) ([]string, error) {
 	cfg, err := s.plane.User(name, groups...)
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(s.Dir, strings.ReplaceAll(name, ":", "-")+".kubeconfig")
+	if address != "" {
+		cfg.Host = "https://" + address
+	}
+	path := filepath.Join(s.Dir, process+".kubeconfig")
 	return []string{"KUBECONFIG=" + path}, controlplane.WriteKubeconfig(path, cfg)
 }
 

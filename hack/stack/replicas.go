@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -17,6 +18,7 @@ type command struct {
 	args, env      []string
 	listen, health string // host:port; the operator listens only for probes
 	metrics        string // host:port, of an operator; the others show them where they answer probes
+	link           *link  // to the API server, of operators and gateways
 }
 
 func (s *Stack) exec(c command) *exec.Cmd {
@@ -50,8 +52,9 @@ func (s *Stack) define(name, kind string, flags ...string) error {
 	case "chat":
 		c.args = []string{"--listen", c.listen, "--health-listen", c.health, "--store-dir", filepath.Join(s.Dir, "chat")}
 	case "operator":
-		// A short lease: many tests kill the only operator and wait for what the next one does.
-		c.args = append([]string{"--namespace", SystemNamespace, "--media-namespace", MediaNamespace, "--media-image", mediaImage, "--lease", "3s",
+		// A short lease: many tests kill the only operator and wait for what the next one does. Not
+		// shorter: nobody starts one again that lost it because the machine was busy.
+		c.args = append([]string{"--namespace", SystemNamespace, "--media-namespace", MediaNamespace, "--media-image", mediaImage, "--lease", "6s",
 			"--public-url", s.GatewayURL, "--health-listen", c.health, "--metrics-listen", c.metrics}, s.opts.OperatorFlags...)
 	case "gateway":
 		c.args = append([]string{"--namespace", SystemNamespace, "--listen", c.listen, "--health-listen", c.health,
@@ -63,9 +66,14 @@ func (s *Stack) define(name, kind string, flags ...string) error {
 	var err error
 	switch kind {
 	case "operator", "gateway":
-		c.env, err = s.serviceAccount("voiceroom-" + kind)
+		if c.link, err = newLink(strings.TrimPrefix(s.Config.Host, "https://")); err != nil {
+			return err
+		}
+		if c.env, err = s.serviceAccount(name, "voiceroom-"+kind, c.link.address); err != nil {
+			c.link.cut()
+		}
 	case "fakefleet":
-		c.env, err = s.user("system:node:fakefleet", "system:masters") // told apart in an audit log
+		c.env, err = s.user(kind, "", "system:node:fakefleet", "system:masters") // told apart in an audit log
 	}
 	if err != nil {
 		return err

@@ -236,6 +236,7 @@ func (s *Stack) startNode(context.Context) error {
 func (s *Stack) Stop() error {
 	for _, name := range s.replicas() {
 		s.StopProcess(name)
+		s.CutProcess(name)
 	}
 	if s.nodeStop != nil {
 		s.nodeStop()
