@@ -13,7 +13,8 @@
 //
 // A pod that fails (b) or (c) is never tried again: the room goes back to (a) with
 // the next epoch. A room whose pod is lost does the same and seeds the next pod
-// with the last replica.
+// with the last replica. One whose pod has to go is sealed there first and seeded with
+// what that pod itself says; MediaReady stays True, and says Migrating from (a) to (c).
 //
 // There is no finalizer. The group and the ticket's Secret are owned and
 // garbage-collected (the group's resource has a finalizer of its own); pods live in

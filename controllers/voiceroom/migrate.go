@@ -104,6 +104,9 @@ func (r *Reconciler) sealPredecessors(ctx context.Context, vr *v1alpha1.VoiceRoo
 	defer cancel()
 	var newest *room.State
 	for i := range pods {
+		if r.departures.of(pods[i].UID, r.Clock.Now()).mute() {
+			continue
+		}
 		state, err := r.sealPredecessor(ctx, &pods[i])
 		if err != nil {
 			ctrl.LoggerFrom(ctx).V(1).Info("an earlier pod of the room was not sealed", "pod", pods[i].Name, "reason", err.Error())

@@ -42,6 +42,9 @@ func (r *Reconciler) failOver(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *
 			return after(askEvery), nil
 		}
 	}
+	if replica.Silent { // it was given time enough
+		r.departures.of(pod.UID, r.Clock.Now()).failed = departureCalls
+	}
 	return r.choose(ctx, vr)
 }
 

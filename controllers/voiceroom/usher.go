@@ -18,9 +18,13 @@ import (
 	"voiceroom.dev/voiceroom/room"
 )
 
-// departureTime is how long it is remembered what a pod was told. It is longer than a pod
-// that answers is left alone: see Sweeper.
-const departureTime = time.Minute
+const (
+	// departureTime is how long it is remembered what a pod was told: longer than it lives,
+	// if its node lives.
+	departureTime = time.Hour
+	// departureCalls that fail, one after the other, are enough.
+	departureCalls = 5
+)
 
 // departure is what a pod that its room has left was told. It is only touched by who
 // reconciles the room.
@@ -33,6 +37,10 @@ type departure struct {
 	failed  int       // calls in a row
 	retry   time.Time // not before
 }
+
+// mute says whether the pod is not called any more: those that wait for their rooms to be
+// looked at would pay for it.
+func (d *departure) mute() bool { return d.failed >= departureCalls }
 
 // departures are by pod. The zero value is ready to use. Safe for concurrent use.
 type departures struct {
@@ -62,6 +70,9 @@ func (r *Reconciler) usher(ctx context.Context, vr *v1alpha1.VoiceRoom, state *r
 	var result ctrl.Result
 	for i := range pods {
 		pod, d := &pods[i], r.departures.of(pods[i].UID, r.Clock.Now())
+		if d.mute() {
+			continue
+		}
 		if left := d.retry.Sub(r.Clock.Now()); left > 0 {
 			result = sooner(result, after(left))
 			continue
@@ -72,8 +83,8 @@ func (r *Reconciler) usher(ctx context.Context, vr *v1alpha1.VoiceRoom, state *r
 			continue
 		}
 		ctrl.LoggerFrom(ctx).V(1).Info("an earlier pod of the room does not hear that it has moved", "room", vr.Name, "pod", pod.Name, "reason", err.Error())
-		wait := min(sealRetry<<d.failed, podRetry)
-		d.failed, d.retry = min(d.failed+1, 8), r.Clock.Now().Add(wait)
+		wait := sealRetry << d.failed
+		d.failed, d.retry = d.failed+1, r.Clock.Now().Add(wait)
 		result = sooner(result, after(wait))
 	}
 	return result
