@@ -37,6 +37,7 @@ const askAgain = 500 * time.Millisecond
 type uninstalling struct {
 	kubeconfig                string
 	namespace, mediaNamespace string
+	undo                      string
 	timeout                   time.Duration
 }
 
@@ -72,13 +73,18 @@ Pools and providers of your own stay, as do the custom resource definitions.`,
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), u.timeout)
 			defer cancel()
-			return u.run(ctx, c)
+			err = u.run(ctx, c)
+			if err != nil && u.undo != "" { // Helm takes a refused release for one that is going
+				err = fmt.Errorf("%w. To keep Voiceroom instead: %s", err, u.undo)
+			}
+			return err
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&u.kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, else the pod's service account)")
 	f.StringVar(&u.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "the operator's namespace (default: $POD_NAMESPACE)")
 	f.StringVar(&u.mediaNamespace, "media-namespace", "voiceroom-media", "namespace of the media pods")
+	f.StringVar(&u.undo, "undo", "", "what undoes an uninstall that was refused, for the refusal to tell")
 	f.DurationVar(&u.timeout, "timeout", 2*time.Minute, "how long it may take")
 	return cmd
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -135,6 +136,16 @@ func uninstall(t *testing.T, before map[string]bool) {
 	out, err := helm(t, "uninstall", release, "--wait", "--timeout", "3m")
 	if err == nil || !strings.Contains(out, "voiceroom default/last") {
 		t.Fatalf("helm uninstall while there is a room: %v\n%s", err, out)
+	}
+	advice := regexp.MustCompile(`helm (rollback voiceroom [0-9]+) `).FindStringSubmatch(out)
+	if advice == nil {
+		t.Fatalf("the refusal does not say how to keep the release:\n%s", out)
+	}
+	if out, err := helm(t, append(strings.Fields(advice[1]), "--wait", "--timeout", "3m")...); err != nil {
+		t.Fatalf("helm %s: %v\n%s", advice[1], err, out)
+	}
+	if out, err := helm(t, append([]string{"upgrade", release, chartPath, "--dry-run=server"}, values(nextVersion)...)...); err != nil {
+		t.Errorf("helm upgrade after a refused uninstall: %v\n%s", err, out)
 	}
 	must(t, world.client.Delete(t.Context(), r))
 	gone(t, r)

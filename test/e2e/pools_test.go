@@ -73,7 +73,7 @@ func portsExhausted(t *testing.T) {
 func noSuchImage(t *testing.T) {
 	const image = "localhost/voiceroom-media:no-such-tag"
 	p := newPool(t, "imageless", 21100, 21110, func(s *v1alpha1.MediaPoolSpec) { s.Template.Image = image })
-	says(t, p, v1alpha1.ReasonPodFailed, image)
+	says(t, p, v1alpha1.ReasonImageUnavailable, image, "template.image")
 }
 
 // quotaExceeded: a pool's quota for a namespace, and a namespace's own for rooms.
