@@ -2,6 +2,8 @@
 
 import { Chat } from "./chat.js";
 import { Copy } from "./copy.js";
+import { Ears } from "./ears.js";
+import { Entry } from "./entry.js";
 import { Levels } from "./levels.js";
 import { Microphone } from "./mic.js";
 import { newsOf } from "./news.js";
@@ -31,8 +33,9 @@ const patienceInAudience = 6000;
 
 const farewell = 1000; // ms that the pod's own bye has, which says more than the gateway
 
+const farewellPatience = 6000; // ms that a connection lasts at most once the next one stands
+
 const firstAttempts = 3; // at a media connection, before somebody who never had one is told
-const feedbackAttempts = 8;
 
 // Byes after which coming back would be wrong, whatever the server would answer.
 const finalByes = new Set(["left", "replaced", "kicked", "banned", "room-closed"]);
@@ -52,12 +55,15 @@ export class Call {
 
   #api;
   #identity;
-  #name;
+  #entry;
   #watcher;
   #microphone = new Microphone();
   #over = new AbortController();
-  /** @type {Connection | null} */
+  /** The newest that the server took in. @type {Connection | null} */
   #connection = null;
+  /** The one before, which may stand a while yet. @type {Connection | null} */
+  #previous = null;
+  #ears;
   #wasIn = false;
   #tending = false; // to the microphone
   #stale = false; // the state changed meanwhile
@@ -71,8 +77,9 @@ export class Call {
   constructor(api, identity, name, watcher) {
     this.#api = api;
     this.#identity = identity;
-    this.#name = name;
     this.#watcher = watcher;
+    this.#ears = new Ears(watcher);
+    this.#entry = new Entry(api, identity, name, this.#over.signal);
     this.chat = new Chat(api, watcher.changed);
   }
 
@@ -171,118 +178,147 @@ export class Call {
 
   /** @returns {import("./state.js").Mic | undefined} the microphone that this client holds */
   mic() {
-    const { state } = this.replica;
-    // A state of another epoch is of a connection that was lost, and so is this.self then.
-    return state && state.epoch === this.grant?.epoch ? micOf(state, this.self) : undefined;
+    return this.replica.state && this.#settled() ? micOf(this.replica.state, this.self) : undefined;
+  }
+
+  /** @returns {boolean} whether the state is of our epoch; else it is of a connection before, and only shown */
+  #settled() {
+    return this.replica.state !== null && this.replica.state.epoch === this.grant?.epoch;
   }
 
   /** Looks who is speaking; the levels say it. */
   listen() {
     const now = performance.now();
-    this.#connection?.sources().forEach((sources, slot) => this.levels.poll(slot, sources, now));
+    this.#ears.sources().forEach((sources, slot) => this.levels.poll(slot, sources, now));
     if (this.#live()) this.levels.hear(this.self, this.#microphone.level(), now);
   }
 
   /**
-   * Joins once and stays while the connection does; always rejects, with the reason.
+   * Comes in and stays, on the next connection when the room moves; always rejects, with the reason.
    *
    * @param {() => void} entered
    * @returns {Promise<never>}
    */
   async #stay(entered) {
-    const grant = await this.#join();
-    this.grant = grant;
-    const connection = new Connection({
-      message: (message) => this.#receive(message),
-      track: this.#watcher.track,
-    });
-    this.#connection = connection;
-    const following = new AbortController();
+    let connection = await this.#comeIn("");
     try {
-      await this.#enter(connection, grant);
-      entered();
-      this.#follow(connection, grant, following.signal);
-      const reason = await connection.ended;
-      throw finalByes.has(reason.code) || isPassing(reason) ? reason : new Refusal("moving", reason.message);
+      for (;;) {
+        entered();
+        const reason = await Promise.race([connection.ended, connection.moved]);
+        if (reason) throw finalByes.has(reason.code) || isPassing(reason) ? reason : new Refusal("moving", reason.message);
+        const next = await this.#comeInAgain(connection);
+        this.#changeOver(connection, next);
+        connection = next;
+      }
     } finally {
-      following.abort();
       connection.close(new Refusal("connection-lost"));
+      this.chat.unfollow();
+      this.#ears.end();
       this.#connection = null; // the device stays open: most connections come back
     }
   }
 
-  /** @returns {Promise<Grant>} */
-  async #join() {
-    const { invite } = this.#identity;
-    const wish = { name: this.#name, ...(invite && { invite }) };
-    const ask = async () => this.#api.join(await this.#identity.credential(this.#api, this.#name), wish, this.#over.signal);
-    try {
-      return await ask();
-    } catch (error) {
-      const unknown = error instanceof Refusal && error.status === 401;
-      if (unknown && this.#identity.forget()) return ask(); // its keys may have gone
-      throw error;
-    }
-  }
-
   /**
-   * @param {Connection} connection
-   * @param {Grant} grant
+   * @param {string} resume  the room token that keeps our place, "" if none does
+   * @returns {Promise<Connection>}
    */
-  async #enter(connection, grant) {
+  async #comeIn(resume) {
+    const grant = await this.#entry.join(resume);
+    if (!this.#connection) this.grant = grant;
+    const connection = new Connection({
+      message: (message) => this.#receive(connection, grant, message),
+      track: (slot, track) => this.#ears.track(connection, slot, track),
+    });
+    this.#over.signal.addEventListener("abort", () => connection.close(new Refusal("left")));
+    this.#ears.begin(connection);
     try {
-      await connection.open((offer) => this.#api.offer(grant, offer, this.#over.signal));
+      const member = await this.#entry.connect(connection, grant);
+      if (connection !== this.#connection) this.#begin(connection, grant, member); // the welcome is on its way
+      this.trouble = null;
+      this.#wasIn = true;
+      this.#show("connected");
+      this.#tendMicrophone();
+      this.#follow(connection, grant);
+      return connection;
     } catch (error) {
-      // So that the place is free at once; else the reservation runs out.
-      this.#api.feedback(grant, "failed").catch(() => {});
+      connection.close(new Refusal("connection-lost"));
       throw error;
     }
-    const lost = connection.ended.then((reason) => Promise.reject(reason));
-    const { member } = await Promise.race([this.#feedback(grant), lost]);
-    this.self = member;
-    this.trouble = null;
-    this.#wasIn = true;
-    this.#show("connected");
-    this.#tendMicrophone();
   }
 
   /**
-   * Says that the connection stands, until the gateway has heard it: the pod may know it a moment
-   * later than we, or the chat may be away.
+   * Comes in where the room is now, as long as the old connection stands.
    *
-   * @param {Grant} grant
+   * @param {Connection} old
+   * @returns {Promise<Connection>}
    */
-  async #feedback(grant) {
+  async #comeInAgain(old) {
+    const resume = this.grant?.token ?? "";
     for (let failed = 1; ; failed++) {
       try {
-        return await this.#api.feedback(grant, "connected", this.#over.signal);
+        return await this.#comeIn(resume);
       } catch (error) {
-        const early = error instanceof Refusal && error.code === "not-associated";
-        if (failed === feedbackAttempts || !(early || isPassing(error))) throw error;
+        if (old.over || !isPassing(error)) throw error;
         await sleep(backoff(failed, error, Math.random()), this.#over.signal);
       }
     }
   }
 
   /**
-   * @param {Connection} connection
-   * @param {Grant} grant
-   * @param {AbortSignal} signal
+   * Leaves a connection for the next one, without a gap for us or for others.
+   *
+   * @param {Connection} old
+   * @param {Connection} next
    */
-  #follow(connection, grant, signal) {
-    this.chat.follow(grant, (type, data) => {
-      if (type === "closed") sleep(farewell, signal).then(() => connection.close(new Refusal("room-closed")));
-      if (type === "moved" && data.epoch > grant.epoch) connection.close(new Refusal("moving"));
-    }, signal).catch(this.#watcher.refused);
+  async #changeOver(old, next) {
+    const { signal } = this.#over;
+    this.#previous = old;
+    if (old.sending) old.arrived(); // the audience follows those who speak
+    await this.#ears.changeOver(old, next, signal);
+    old.arrived();
+    await Promise.race([old.ended, sleep(farewellPatience, signal)]);
+    old.close(new Refusal("moving"));
   }
 
-  /** @param {any} message */
-  #receive(message) {
+  /**
+   * @param {Connection} connection
+   * @param {Grant} grant
+   */
+  #follow(connection, grant) {
+    const { signal } = this.#over;
+    this.chat.follow(grant, (type, data) => {
+      if (type === "closed") sleep(farewell, signal).then(() => connection.close(new Refusal("room-closed")));
+      if (type === "moved" && data.epoch > grant.epoch) connection.move(); // if its pod is lost, none the slower
+    }).catch(this.#watcher.refused);
+  }
+
+  /**
+   * Goes on with a connection that the server took in.
+   *
+   * @param {Connection} connection
+   * @param {Grant} grant
+   * @param {number} member
+   */
+  #begin(connection, grant, member) {
+    if (this.#connection) connection.send(this.#connection.sending);
+    this.#connection = connection;
+    this.grant = grant;
+    this.self = member;
+    this.replica.begin();
+    this.copy = new Copy();
+  }
+
+  /**
+   * @param {Connection} connection
+   * @param {Grant} grant
+   * @param {any} message
+   */
+  #receive(connection, grant, message) {
+    if (message.type === "slots") return this.#ears.slots(connection, message.slots);
+    if (connection !== this.#connection && message.type !== "welcome") return; // the room is elsewhere
     switch (message.type) {
       case "welcome":
-        this.self = message.member;
-        this.replica.begin();
-        this.copy = new Copy();
+        this.#begin(connection, grant, message.member);
         break;
       case "snapshot":
         this.replica.snapshot(message.state, message.omitted);
@@ -294,9 +330,6 @@ export class Call {
       case "heartbeat":
         if (!this.replica.isAt(message.seq)) this.#connection?.resync();
         this.copy.hear(message.seq, message.durable, performance.now());
-        return;
-      case "slots":
-        this.#watcher.slots(message.slots);
         return;
       default:
         return; // of a later version
@@ -329,22 +362,27 @@ export class Call {
 
   async #followMic() {
     const connection = this.#connection;
-    if (!connection || this.status !== "connected") return;
+    if (!connection || this.status !== "connected" || !this.#settled()) return;
     if (!this.mic()) {
       connection.patience = patienceInAudience;
       this.#microphone.close();
-      return connection.send(null);
+      return this.#send(null);
     }
     connection.patience = patienceOnMic;
     try {
       const track = await this.#microphone.open(); // which may take as long as the user thinks
       if (this.#over.signal.aborted) return this.#microphone.close();
       this.#microphone.enable(this.#live());
-      if (connection === this.#connection && this.mic()) await connection.send(track);
+      if (connection === this.#connection && this.mic()) await this.#send(track);
     } catch (error) {
       this.#watcher.refused(error);
       await this.command("leave-mic");
     }
+  }
+
+  /** @param {MediaStreamTrack | null} track */
+  async #send(track) {
+    await Promise.all([this.#connection?.send(track), this.#previous?.send(track)]);
   }
 
   /** @param {Call["status"]} status */
@@ -357,7 +395,6 @@ export class Call {
   #finish(reason) {
     this.trouble = reason;
     this.#over.abort();
-    this.#connection?.close(new Refusal("left"));
     this.#microphone.close();
     this.#show("ended");
   }

@@ -33,6 +33,7 @@ export class Chat {
 
   #api;
   #changed;
+  #following = new AbortController();
 
   /**
    * @param {Api} api
@@ -44,14 +45,29 @@ export class Chat {
   }
 
   /**
-   * Follows the room's stream until the signal, across losses of the connection to the gateway.
+   * Follows the room's stream until unfollow or the next call, across losses of the connection to
+   * the gateway.
    *
    * @param {Grant} grant
    * @param {(type: string, data: any) => void} told  called for what is not a message
-   * @param {AbortSignal} signal
    * @returns {Promise<void>} rejects if the gateway refuses for good
    */
-  async follow(grant, told, signal) {
+  follow(grant, told) {
+    this.unfollow();
+    this.#following = new AbortController();
+    return this.#follow(grant, told, this.#following.signal);
+  }
+
+  unfollow() {
+    this.#following.abort();
+  }
+
+  /**
+   * @param {Grant} grant
+   * @param {(type: string, data: any) => void} told
+   * @param {AbortSignal} signal
+   */
+  async #follow(grant, told, signal) {
     for (let failed = 0; !signal.aborted; ) {
       /** @type {unknown} */
       let cause = null;

@@ -3,12 +3,13 @@
 
 import { Refusal } from "./refusal.js";
 import { offerNack } from "./sdp.js";
+import { sleep } from "./sleep.js";
 
 /** @typedef {import("./state.js").RoomEvent} RoomEvent */
 
 /**
  * @typedef {object} Handlers
- * @property {(message: any) => void} message  whatever the server sends but replies and byes
+ * @property {(message: any) => void} message  whatever the server sends but replies, byes and moves
  * @property {(slot: number, track: MediaStreamTrack) => void} track
  */
 
@@ -16,15 +17,23 @@ const slotCount = 4; // as many as libwebrtc mixes, and one
 const connectTimeout = 15_000; // ms from the answer to a connection
 const replyTimeout = 10_000; // ms
 const pulse = 500; // ms between two looks at the server's signs of life
+const listening = 50; // ms between two looks whether audio comes
 
 export class Connection {
   /** How long the server may be silent, in ms: many times its interval between heartbeats. */
   patience = 6000;
   /** Resolves with the reason once the connection is over. @type {Promise<Refusal>} */
   ended;
+  /** Resolves once the room is known to be elsewhere, while this connection stands. @type {Promise<void>} */
+  moved;
+  /** Whether the connection has ended. */
+  over = false;
+  /** Who is heard on which slot. @type {{slot: number, member: number}[]} */
+  slots = [];
 
   /** @type {(reason: Refusal) => void} */
   #end = () => {};
+  #move = () => {};
   #pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
   #uplink = this.#pc.addTransceiver("audio", { direction: "sendonly" });
   #slots = Array.from({ length: slotCount }, () => this.#pc.addTransceiver("audio", { direction: "recvonly" }));
@@ -40,6 +49,7 @@ export class Connection {
   constructor(handlers) {
     this.#handlers = handlers;
     this.ended = new Promise((resolve) => (this.#end = resolve));
+    this.moved = new Promise((resolve) => (this.#move = resolve));
     this.ended.then(() => this.#dispose());
     this.#channel.onmessage = (event) => this.#receive(event.data);
     this.#channel.onclose = () => this.close(new Refusal("connection-lost"));
@@ -99,9 +109,35 @@ export class Connection {
     this.#send({ id: String(this.#nextId++), type: "resync" });
   }
 
+  /** Tells the server that this client has entered where the room is now. */
+  arrived() {
+    this.#send({ id: String(this.#nextId++), type: "arrived" });
+  }
+
   /** @param {MediaStreamTrack | null} track  what the uplink sends; no renegotiation */
-  send(track) {
-    return this.#uplink.sender.replaceTrack(track);
+  async send(track) {
+    if (!this.over) await this.#uplink.sender.replaceTrack(track);
+  }
+
+  /** @returns {MediaStreamTrack | null} what the uplink sends */
+  get sending() {
+    return this.#uplink.sender.track;
+  }
+
+  /** @returns {MediaStreamTrack[]} by slot */
+  tracks() {
+    return this.#slots.map((slot) => slot.receiver.track);
+  }
+
+  /**
+   * @param {AbortSignal} signal  ends the wait
+   * @returns {Promise<void>} resolves when somebody's audio comes, or the connection is over
+   */
+  async heard(signal) {
+    for (let packets = 0; packets === 0 && !this.over && !signal.aborted; await sleep(listening, signal)) {
+      const report = await this.#pc.getStats();
+      report.forEach(({ type, packetsReceived }) => (packets += type === "inbound-rtp" ? packetsReceived : 0));
+    }
   }
 
   /** @returns {RTCRtpContributingSource[][]} by slot: who was heard of late */
@@ -109,8 +145,14 @@ export class Connection {
     return this.#slots.map((slot) => slot.receiver.getContributingSources());
   }
 
+  /** Makes `moved` resolve. */
+  move() {
+    this.#move();
+  }
+
   /** @param {Refusal} reason  what `ended` resolves with, unless it has */
   close(reason) {
+    this.over = true;
     this.#end(reason);
   }
 
@@ -137,6 +179,9 @@ export class Connection {
         break;
       case "bye":
         this.close(new Refusal(message.code, message.detail));
+        break;
+      case "moved":
+        this.move();
         break;
       default:
         this.#handlers.message(message);
