@@ -80,6 +80,11 @@ lint: ## Lint, check the import rule, and check that generated files are current
 vuln: ## Look for known vulnerabilities (needs the vulnerability database).
 	$(TOOL) govulncheck ./...
 
+.PHONY: alerts
+alerts: ## Check the chart's alerts and dashboard with promtool, and run the alerts' unit tests.
+	@echo "building promtool (minutes the first time), then checking"
+	hack/alerts.sh
+
 ##@ Build
 
 .PHONY: build
