@@ -79,31 +79,47 @@ func (k *keeper) arrived(s *session) error {
 // here any more: to listeners once they have arrived, to talkers once everybody has, and to
 // whoever cannot be told.
 func (k *keeper) seeOff() {
-	d := &k.departure
-	if d.to == 0 {
+	if k.departure.to == 0 {
 		return
 	}
 	onMic := k.onMic()
-	talks := func(s *session) bool { return onMic[s.member] && !d.silent[s.member] }
-	talkersThere, allThere := true, true
+	talks := func(s *session) bool { return onMic[s.member] && !k.departure.silent[s.member] }
+	audience, over := k.progress(talks)
 	for _, s := range k.sessions {
-		if s.entered && !s.arrived {
-			allThere = false
-			talkersThere = talkersThere && !talks(s)
-		}
-	}
-	elapsed := k.now().Sub(d.since)
-	audience, over := talkersThere || elapsed >= audienceWaits, allThere || elapsed >= departureTime
-	for _, s := range k.sessions {
-		mayGo := audience || talks(s)
-		switch {
-		case over, s.entered && mayGo && !s.data, audience && s.arrived && !talks(s):
-			k.end(s, room.Moving, "the room has moved to another media pod; join again", time.Now())
-		case s.entered && mayGo && s.told != d.to:
-			if k.send(s, movedMessage{Type: "moved", Epoch: d.to}) == nil {
-				s.told = d.to
-			}
+		switch talker := talks(s); {
+		case over, s.arrived && audience && !talker:
+			k.sayMoved(s)
+		case s.entered && (audience || talker):
+			k.sendAfter(s)
 		}
 	}
 	k.followPhase(time.Now())
+}
+
+// progress says whether it is the audience's turn, and whether nobody has to stay any more.
+func (k *keeper) progress(talks func(*session) bool) (audience, over bool) {
+	audience, over = true, true
+	for _, s := range k.sessions {
+		if s.entered && !s.arrived {
+			audience, over = audience && !talks(s), false
+		}
+	}
+	elapsed := k.now().Sub(k.departure.since)
+	return audience || elapsed >= audienceWaits, over || elapsed >= departureTime
+}
+
+// sendAfter sends a client after the room, once. One without a data channel cannot know: it is ended,
+// and comes back by itself.
+func (k *keeper) sendAfter(s *session) {
+	to := k.departure.to
+	switch {
+	case !s.data:
+		k.sayMoved(s)
+	case s.told != to && k.send(s, movedMessage{Type: "moved", Epoch: to}) == nil:
+		s.told = to
+	}
+}
+
+func (k *keeper) sayMoved(s *session) {
+	k.end(s, room.Moving, "the room has moved to another media pod; join again", time.Now())
 }
