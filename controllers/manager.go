@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
+	"voiceroom.dev/voiceroom/controllers/fleet"
 )
 
 // uncached are read live, by name: the operator lists neither Secrets nor
@@ -36,7 +37,7 @@ func ManagerOptions(o Options) manager.Options {
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
-				&corev1.Pod{}:  {Namespaces: map[string]cache.Config{o.MediaNamespace: {}}},
+				&corev1.Pod{}:  {Namespaces: map[string]cache.Config{o.MediaNamespace: {}}, Transform: fleet.Lean},
 				&corev1.Node{}: {Transform: onlyWhatMatters},
 			},
 		},
