@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -19,6 +20,9 @@ const (
 	pingAfter, pingTimeout = 2 * time.Second, 2 * time.Second
 	// renewBefore is how long before its end a caller's token is minted anew.
 	renewBefore = token.CallerTTL / 2
+	// headerTable bounds, in bytes, what each end of a connection remembers of headers. The
+	// largest of them, the token, is soon another.
+	headerTable = 1 << 10
 )
 
 // Dialer makes the clients of media pods. They share its connections and the
@@ -32,6 +36,7 @@ type Dialer struct {
 
 	mu     sync.Mutex
 	tokens map[string]callerToken // by pod UID
+	swept  time.Time              // when those that are over were last forgotten
 }
 
 type callerToken struct {
@@ -48,8 +53,9 @@ func NewDialer(caller string, minter *token.Minter, roots func() *x509.CertPool,
 				RootCAs: roots(), ServerName: ServerName, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "http/1.1"}}}
 			return dialer.DialContext(ctx, network, addr)
 		},
-		ForceAttemptHTTP2:   true,
-		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+		ForceAttemptHTTP2: true,
+		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout,
+			MaxEncoderHeaderTableSize: headerTable, MaxDecoderHeaderTableSize: headerTable},
 		MaxIdleConnsPerHost: 2,
 		IdleConnTimeout:     time.Minute,
 	}
@@ -76,10 +82,9 @@ func (d *Dialer) token(podUID string) (string, error) {
 	if t, ok := d.tokens[podUID]; ok && now.Before(t.until) {
 		return t.token, nil
 	}
-	for uid, t := range d.tokens {
-		if !now.Before(t.until) {
-			delete(d.tokens, uid)
-		}
+	if now.Sub(d.swept) >= renewBefore { // not for each of ten thousand pods
+		d.swept = now
+		maps.DeleteFunc(d.tokens, func(_ string, t callerToken) bool { return !now.Before(t.until) })
 	}
 	s, err := d.minter.Caller(token.Caller{Name: d.caller, PodUID: podUID})
 	if err != nil {

@@ -2,6 +2,7 @@ package mediaapi
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,12 @@ const Heartbeat = time.Second
 
 // silence is how long a watch waits for a frame before it calls the pod lost.
 const silence = 3 * Heartbeat
+
+// smallFrame is what a watch has room for at first, in bytes: most events.
+const smallFrame = 1 << 10
+
+// heartbeat is a frame without anything.
+var heartbeat = []byte("{}")
 
 var errSilent = errors.New("the watch went silent")
 
@@ -52,11 +59,13 @@ func (c *Client) Watch(parent context.Context, epoch, after uint64, fn func(Fram
 	}
 	defer func() { _ = resp.Body.Close() }()
 	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, MaxState)
+	lines.Buffer(make([]byte, smallFrame), MaxState)
 	for lines.Scan() {
 		alarm.Stop() // fn may take its time: that is not the pod's
 		var f Frame
-		if err := json.Unmarshal(lines.Bytes(), &f); err != nil {
+		if bytes.Equal(lines.Bytes(), heartbeat) {
+			// Most frames are: they need no decoder.
+		} else if err := json.Unmarshal(lines.Bytes(), &f); err != nil {
 			return fmt.Errorf("watching media pod %s: reading a frame: %w", c.endpoint, err)
 		}
 		if err := fn(f); err != nil {
