@@ -27,7 +27,11 @@ import (
 	"voiceroom.dev/voiceroom/test/auditlog"
 )
 
-const namespace = "bench"
+const (
+	namespace = "bench"
+	mostPods  = 10000 // as many as the API allows a pool
+	warmPods  = 500   // that the pool keeps, or fewer if it may have no more
+)
 
 // options are the command's flags.
 type options struct {
@@ -101,7 +105,7 @@ func start(ctx context.Context, o options) (_ *bench, err error) {
 			err = errors.Join(err, b.stop())
 		}
 	}()
-	pool := &v1alpha1.MediaPoolSpec{Warm: int32(min(max(o.most, 100), 1000)), MaxPods: 10000,
+	pool := &v1alpha1.MediaPoolSpec{Warm: warmPods, MaxPods: warmPods,
 		Network: v1alpha1.PoolNetwork{PortRange: v1alpha1.PortRange{Min: 10000, Max: 65535}, Advertise: []string{"127.0.0.1"}}}
 	b.stack, err = stack.Start(ctx, stack.Options{Root: o.root, AuditLog: b.audit.Path, FakeFleet: true, Pool: pool, Progress: func(what string) { b.say("%s", what) }})
 	if err != nil {
@@ -174,28 +178,25 @@ func (b *bench) newRoom() *v1alpha1.VoiceRoom {
 }
 
 // warm waits until so many pods are idle and no more are being made: what is measured then
-// has the machine to itself. No pod takes the place of one that is claimed until thaw.
+// has the machine to itself, for the pool may have no other pod in the place of one that is
+// claimed.
 func (b *bench) warm(ctx context.Context, idle int) error {
-	if err := b.resize(ctx, int32(min(b.live+idle, 10000))); err != nil {
-		return err
+	if idle > warmPods {
+		return fmt.Errorf("%d rooms at once are more than the %d warm pods of this benchmark", idle, warmPods)
 	}
-	var pool v1alpha1.MediaPool
-	return until(ctx, fmt.Sprintf("%d pods are idle", idle), func() (bool, error) {
-		err := b.stack.Client.Get(ctx, client.ObjectKey{Name: "default"}, &pool)
-		return err == nil && pool.Status.Starting == 0 && int(pool.Status.Ready) >= min(idle, 10000-b.live), err
-	})
-}
-
-// resize sets how many pods there are at most. The pool keeps no more idle ones than that leaves.
-func (b *bench) resize(ctx context.Context, most int32) error {
 	pool := &v1alpha1.MediaPool{}
-	if err := b.stack.Client.Get(ctx, client.ObjectKey{Name: "default"}, pool); err != nil {
+	key := client.ObjectKey{Name: "default"}
+	if err := b.stack.Client.Get(ctx, key, pool); err != nil {
 		return fmt.Errorf("reading the pool: %w", err)
 	}
 	stored := pool.DeepCopy()
-	pool.Spec.MaxPods = max(most, pool.Spec.Warm)
+	pool.Spec.MaxPods = int32(min(b.live+warmPods, mostPods))
 	if err := b.stack.Client.Patch(ctx, pool, client.MergeFrom(stored)); err != nil {
 		return fmt.Errorf("resizing the pool: %w", err)
 	}
-	return nil
+	want := int(pool.Spec.MaxPods) - b.live
+	return until(ctx, fmt.Sprintf("%d pods are idle", want), func() (bool, error) {
+		err := b.stack.Client.Get(ctx, key, pool)
+		return err == nil && pool.Status.Starting == 0 && int(pool.Status.Ready) >= want, err
+	})
 }

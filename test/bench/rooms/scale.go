@@ -28,9 +28,6 @@ func (b *bench) scale(ctx context.Context) error {
 	if _, _, err := b.written(); err != nil {
 		return err
 	}
-	if err := b.resize(ctx, 10000); err != nil {
-		return err
-	}
 	var points []point
 	for _, rooms := range []int{100, 1000, 10000} {
 		if rooms > b.rooms && len(points) > 0 {
@@ -71,13 +68,19 @@ func (b *bench) scale(ctx context.Context) error {
 
 // fill makes rooms until there are so many, and waits until all are activated.
 func (b *bench) fill(ctx context.Context, rooms int) error {
-	began, step := time.Now(), 500
-	from := b.live
+	began, from := time.Now(), b.live
 	for b.live < rooms {
-		if _, _, err := b.makeRooms(ctx, min(step, rooms-b.live), 50); err != nil {
+		// Only with warm pods: a room that waits for one writes that it does.
+		n := min(warmPods, rooms-b.live)
+		if err := b.warm(ctx, n); err != nil {
 			return err
 		}
-		b.say("%d rooms of %d (load %s)", b.live, rooms, load())
+		if _, _, err := b.makeRooms(ctx, n, 50); err != nil {
+			return err
+		}
+		if b.live%1000 == 0 {
+			b.say("%d rooms of %d (load %s)", b.live, rooms, load())
+		}
 	}
 	var c census
 	if err := until(ctx, "all rooms are activated", func() (bool, error) {
