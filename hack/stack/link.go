@@ -7,6 +7,9 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
 )
 
 // linkDial bounds how long a link waits for the other end, which is on the same machine.
@@ -24,9 +27,13 @@ type link struct {
 	conns    map[net.Conn]struct{}
 }
 
-// newLink makes a link that stands.
-func newLink(to string) (*link, error) {
-	l := &link{address: "127.0.0.1:0", to: to, conns: map[net.Conn]struct{}{}}
+// newLink makes a link that stands, to the API server at a URL, or host:port.
+func newLink(server string) (*link, error) {
+	to, _, err := rest.DefaultServerURL(server, "", schema.GroupVersion{}, true)
+	if err != nil {
+		return nil, fmt.Errorf("reading the API server's address %s: %w", server, err)
+	}
+	l := &link{address: "127.0.0.1:0", to: to.Host, conns: map[net.Conn]struct{}{}}
 	return l, l.heal()
 }
 

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 )
 
@@ -66,7 +65,7 @@ func (s *Stack) define(name, kind string, flags ...string) error {
 	var err error
 	switch kind {
 	case "operator", "gateway":
-		if c.link, err = newLink(strings.TrimPrefix(s.Config.Host, "https://")); err != nil {
+		if c.link, err = newLink(s.Config.Host); err != nil {
 			return err
 		}
 		if c.env, err = s.serviceAccount(name, "voiceroom-"+kind, c.link.address); err != nil {
