@@ -34,6 +34,8 @@ func findProblem(pool *v1alpha1.MediaPool, c *census, refused problem, short str
 		return p
 	}
 	switch short {
+	case v1alpha1.ReasonUnschedulable:
+		return problem{short, "new pods come to nodes that are drained, or about to be removed: let template.tolerations not tolerate that"}
 	case v1alpha1.ReasonPortsExhausted:
 		return problem{short, fmt.Sprintf("no port is free between %d and %d: widen network.portRange, and open it in the firewall",
 			pool.Spec.Network.PortRange.Min, pool.Spec.Network.PortRange.Max)}

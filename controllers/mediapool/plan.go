@@ -45,13 +45,13 @@ func makePlan(pool *v1alpha1.MediaPool, w wish, c *census, free func() []int32, 
 		both := slices.Concat(c.starting, c.ready) // those that start go first
 		p.remove = append(p.remove, both[:min(len(both), surplus)]...)
 	}
-	replaced := slices.Concat(c.doomed, c.old)
-	if surplus := len(replaced) - max(w.total()-len(c.ready), 0); surplus > 0 {
-		p.remove, replaced = append(p.remove, replaced[:surplus]...), replaced[surplus:]
-	}
+	replaced := p.replace(w, c)
 
 	surge := min(w.total()-fresh, (w.total()+3)/4-len(c.starting))
 	want := max(w.total()-fresh-len(c.old), surge)
+	if useful := 2*w.total() - len(c.doomed) - fresh; want > max(useful, 0) {
+		want, p.short = max(useful, 0), v1alpha1.ReasonUnschedulable // all new ones have to go as well
+	}
 	if want <= 0 {
 		return p
 	}
@@ -68,6 +68,19 @@ func makePlan(pool *v1alpha1.MediaPool, w wish, c *census, free func() []int32, 
 		p.short = why
 	}
 	return p
+}
+
+// replace removes idle pods that are to be replaced, as far as others have come. It returns
+// those that stay, the most useless first.
+func (p *plan) replace(w wish, c *census) (stay []*corev1.Pod) {
+	lack := max(w.total()-len(c.ready), 0)
+	old := max(len(c.old)-lack, 0)
+	doomed := max(len(c.doomed)-max(lack-len(c.old), 0), 0)
+	if c.claimable() == 0 && w.total() > 0 {
+		doomed = 0 // perhaps there is no better place: then making and removing them would never end
+	}
+	p.remove = slices.Concat(p.remove, c.doomed[:doomed], c.old[:old])
+	return slices.Concat(c.doomed[doomed:], c.old[old:])
 }
 
 // buryFailed removes pods that ended by themselves. It returns how many stand in for
