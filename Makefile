@@ -56,9 +56,10 @@ fuzz: ## Fuzz every parser of bytes from the network, FUZZTIME=10s each.
 	hack/fuzz.sh $(or $(FUZZTIME),10s)
 
 .PHONY: soak
-soak: ## Run for hours what CI has no time for: the room against its model, ROOMSTEPS=10000000; simulated worlds, SEEDS=100000 from SEED=1; each fuzz target, FUZZTIME=10m.
+soak: ## Run for hours what CI has no time for: the room against its model, ROOMSTEPS=10000000; simulated worlds, SEEDS=100000 from SEED=1; a call while everything is down, OUTAGE=10m; each fuzz target, FUZZTIME=10m.
 	go test -count=1 -timeout 0 -v -run '^TestModel$$' ./room -room.steps=$(or $(ROOMSTEPS),10000000) | grep -v 'rapid. OK'
 	go test -count=1 -timeout 0 -v -run '^TestSeeds$$' ./test/sim -seeds=$(or $(SEEDS),100000) -seed=$(or $(SEED),1)
+	KUBEBUILDER_ASSETS="$(ASSETS)" go test -count=1 -timeout 0 -v -run '^TestEverythingIsDown$$' ./test/system -outage=$(or $(OUTAGE),10m)
 	$(MAKE) --no-print-directory fuzz FUZZTIME=$(or $(FUZZTIME),10m)
 
 .PHONY: bench
@@ -68,6 +69,11 @@ bench: ## Run the benchmarks; each prints its ratio to a floor of the same run.
 .PHONY: bench-rooms
 bench-rooms: ## Measure what rooms cost the control plane, beside a bare client's writes: ready, rooms a second, memory, CPU, writes. ROOMS=10000 takes half an hour.
 	go run ./test/bench/rooms -rooms $(or $(ROOMS),10000)
+
+.PHONY: bench-failover
+bench-failover: ## Measure how long a room is silent when its media pod is killed, N=300; wedged, cut off, deleted: 30 each.
+	go run ./test/bench/failover -n $(or $(N),300)
+	for fault in wedge cut migrate; do go run ./test/bench/failover -fault $$fault -n $(or $(REST),30); done
 
 .PHONY: lint
 lint: ## Lint, check the import rule, and check that generated files are current.
