@@ -21,6 +21,7 @@ var errKilled = errors.New("the operator was killed")
 type guillotine struct {
 	next     http.RoundTripper
 	answered bool
+	counts   func(*http.Request) bool // which writes; nil: all
 
 	mu   sync.Mutex
 	left int
@@ -29,7 +30,7 @@ type guillotine struct {
 
 func (g *guillotine) RoundTrip(r *http.Request) (*http.Response, error) {
 	g.mu.Lock()
-	write := r.Method != http.MethodGet
+	write := r.Method != http.MethodGet && (g.counts == nil || g.counts(r))
 	if write && g.left > 0 {
 		g.left--
 	} else if write {

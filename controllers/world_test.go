@@ -51,6 +51,11 @@ var (
 	plane   *controlplane.Plane
 	cluster client.Client
 	groups  chat.Provider
+	// binaries are what the images of media pods run.
+	binaries map[string]string
+	node     *devnode.Node
+	// gatewayBinary is the gateway's command; see startGateway.
+	gatewayBinary string
 )
 
 func TestMain(m *testing.M) {
@@ -80,8 +85,9 @@ func testMain(m *testing.M) (code int, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	media := filepath.Join(dir, "media")
-	if out, err := exec.Command("go", "build", "-o", media, "../cmd/media").CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("building the media server: %w\n%s", err, out)
+	gatewayBinary = filepath.Join(dir, "gateway")
+	if out, err := exec.Command("go", "build", "-o", dir, "../cmd/media", "../cmd/gateway").CombinedOutput(); err != nil {
+		return 1, fmt.Errorf("building media server and gateway: %w\n%s", err, out)
 	}
 	assets := os.Getenv("KUBEBUILDER_ASSETS")
 	if assets == "" {
@@ -109,8 +115,8 @@ func testMain(m *testing.M) (code int, err error) {
 	if err := populate(ctx, server.URL()); err != nil {
 		return 1, err
 	}
-	node, err := devnode.New(devnode.Options{Config: plane.Config(), Namespaces: []string{mediaNamespace},
-		Binaries: map[string]string{image: media, brokenImage: "/bin/false"}})
+	binaries = map[string]string{image: media, brokenImage: "/bin/false"}
+	node, err = devnode.New(devnode.Options{Config: plane.Config(), Namespaces: []string{mediaNamespace}, Partitions: true, Binaries: binaries})
 	if err != nil {
 		return 1, err
 	}
