@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that Chromium and Firefox are there for the browser tests.
 set -euo pipefail
-have() { command -v "$1" >/dev/null; }
+have() { type -P "$1" >/dev/null; } # command -v would find the functions below
 chromium() { have "${CHROMIUM:-chromium}" || have chromium-browser || have google-chrome; }
 firefox() { have "${FIREFOX:-firefox-esr}" || have firefox; }
 if chromium && firefox; then exit 0; fi

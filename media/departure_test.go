@@ -75,12 +75,10 @@ func (c *peer) barrier() {
 	c.await("reply", func(m message) bool { return m.ID == "barrier" })
 }
 
-// Talkers are sent ahead, and stay until everybody is where they are; the audience follows when they
-// have arrived, and goes as it arrives. Then the pod has ended.
-func TestTalkersGoFirst(t *testing.T) {
-	t.Parallel()
-	var stopped atomic.Pointer[time.Time] // so that the audience does not go by the clock
-	p := newPod(t, func(c *media.Config) {
+// newStoppablePod starts a pod whose clock can be stopped.
+func newStoppablePod(t *testing.T) (p *pod, stopClock func()) {
+	var stopped atomic.Pointer[time.Time]
+	p = newPod(t, func(c *media.Config) {
 		c.Now = func() time.Time {
 			if at := stopped.Load(); at != nil {
 				return *at
@@ -88,14 +86,21 @@ func TestTalkersGoFirst(t *testing.T) {
 			return time.Now()
 		}
 	})
+	return p, func() { now := time.Now(); stopped.Store(&now) }
+}
+
+// Talkers are sent ahead, and stay until everybody is where they are; the audience follows when they
+// have arrived, and goes as it arrives. Then the pod has ended.
+func TestTalkersGoFirst(t *testing.T) {
+	t.Parallel()
+	p, stopClock := newStoppablePod(t)
 	p.put(func(r *mediaapi.PutRequest) { r.Spec.MaxMics = 2 })
 	ann, bob := p.join(owner, voice), p.join("key:shop:bob", voice)
 	cyd, dan := p.join("key:shop:cyd", voice), p.join("key:shop:dan", voice)
 	if got := cyd.ask("early", `{"id":"early","type":"arrived"}`); got.Error == nil || got.Error.Code != room.BadCommand {
 		t.Errorf("arrived before the room moves: %+v", got)
 	}
-	now := time.Now()
-	stopped.Store(&now)
+	stopClock() // the audience does not go by it
 	p.moveTo(2)
 	p.moveTo(2) // nobody is told twice
 	for _, talker := range []*peer{ann, bob} {
@@ -171,13 +176,14 @@ func TestMoveDoesNotWait(t *testing.T) {
 // returned, and is not waited for.
 func TestSilentWhereTheRoomWas(t *testing.T) {
 	t.Parallel()
-	p := newPod(t)
+	p, stopClock := newStoppablePod(t)
 	p.put(func(r *mediaapi.PutRequest) { r.Spec.MaxMics = 2 })
 	ann, bob, cyd := p.join(owner, voice), p.join("key:shop:bob", voice), p.join("key:shop:cyd", voice)
 	bob.say("before", 30)
 	if got, by := cyd.hear(); got != "before" || by != bob.member {
 		t.Fatalf("cyd hears %q of %d", got, by)
 	}
+	stopClock()
 	p.moveTo(2)
 	p.moveTo(2, bob.member)
 	sent, refused := p.metric(`packets_total{direction="out"}`), p.metric(`packets_dropped_total{reason="no-grant"}`)
