@@ -5,8 +5,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
 )
@@ -82,13 +80,4 @@ func judgeUpdate(pod *corev1.Pod, pool *v1alpha1.MediaPool, now time.Time) Verdi
 	}
 	return Verdict{Reason: PoolUpdated, Since: due,
 		Message: fmt.Sprintf("pool %s makes pods of another template, and its update.deadline of %v has passed", pool.Name, deadline)}
-}
-
-// PoolChanged passes pools that may have changed the verdict on their pods: in their spec, or
-// in the template that they make pods of.
-var PoolChanged = predicate.Funcs{
-	UpdateFunc: func(e event.UpdateEvent) bool {
-		before, now := e.ObjectOld.(*v1alpha1.MediaPool), e.ObjectNew.(*v1alpha1.MediaPool)
-		return before.Generation != now.Generation || before.Status.Template.Hash != now.Status.Template.Hash
-	},
 }

@@ -121,8 +121,8 @@ func TestRefusedPodsAreTriedEverLessOften(t *testing.T) {
 		waits = append(waits, r.stands(1, 3, at))
 		at = at.Add(r.wait)
 	}
-	for i, want := range []time.Duration{5, 10, 20, 40, 80, 120, 120} {
-		if waits[i] != want*time.Second {
+	for i, want := range []float64{5, 10, 20, 40, 80, 120, 120} {
+		if waits[i].Seconds() != want {
 			t.Fatalf("waits %v, want %v s for the one of index %d", waits, want, i)
 		}
 	}
