@@ -16,8 +16,9 @@ import (
 // Heartbeat is how often a watch sends a frame at least.
 const Heartbeat = time.Second
 
-// silence is how long a watch waits for a frame before it calls the pod lost.
-const silence = 3 * Heartbeat
+// silence is how long a watch waits for a frame before it calls the pod lost: two of them
+// and half of one that is late.
+const silence = 5 * Heartbeat / 2
 
 // smallFrame is what a watch has room for at first, in bytes: most events.
 const smallFrame = 1 << 10

@@ -18,11 +18,12 @@ import (
 )
 
 const (
-	// retryEvery is how soon a lost pod is called again.
+	// retryEvery is how far calls of a lost pod are apart at least.
 	retryEvery = 250 * time.Millisecond
 	// lostAfter is how long a pod that does not answer is waited for. The watch itself
-	// takes three seconds to notice a silent pod; a refused connection counts at once.
-	lostAfter = 2 * time.Second
+	// takes two and a half seconds to notice a silent pod; with what comes after it, its
+	// people hear again within five. A refused connection counts at once.
+	lostAfter = 1500 * time.Millisecond
 	// summaryEvery is how often a change of members or mics wakes the controller.
 	summaryEvery = time.Second
 )

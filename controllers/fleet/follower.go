@@ -58,14 +58,19 @@ func (n *follower) isLive() bool {
 func (n *follower) watch(ctx context.Context) {
 	defer n.rest()
 	for ctx.Err() == nil {
+		called := n.fleet.clock.Now()
 		err := n.pod.Watch(ctx, n.claim.Epoch, n.seen(), n.take)
 		if ctx.Err() != nil {
 			return
 		}
 		n.lose(err)
+		early := retryEvery - n.fleet.clock.Since(called)
+		if early <= 0 {
+			continue // it stood for a while: a pod that is dead refuses the next call at once
+		}
 		select {
 		case <-ctx.Done():
-		case <-n.fleet.clock.After(retryEvery):
+		case <-n.fleet.clock.After(early):
 		}
 	}
 }

@@ -13,8 +13,8 @@ const (
 	renewEvery       = 3 * time.Second
 	acknowledgeAfter = 50 * time.Millisecond
 	retryEvery       = 250 * time.Millisecond
-	lostAfter        = 2 * time.Second
-	silence          = 3 * mediaapi.Heartbeat
+	lostAfter        = 1500 * time.Millisecond
+	silence          = 5 * mediaapi.Heartbeat / 2
 	confirmAfter     = time.Second
 	repairAfter      = 5 * time.Second
 	repairAgain      = time.Minute
