@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -114,10 +113,8 @@ func numbers(pool *v1alpha1.MediaPool, pods []corev1.Pod) (reason, message strin
 	}
 	message = fmt.Sprintf("MediaPool %s has no pod free: %d assigned, %d being claimed, %d starting, %d of at most %d",
 		pool.Name, assigned, promised, starting, len(pods), pool.Spec.MaxPods)
-	if c := meta.FindStatusCondition(pool.Status.Conditions, v1alpha1.ConditionReady); c != nil && c.Status != metav1.ConditionTrue {
-		if _, obstacle, ok := strings.Cut(c.Message, "; "); ok { // after its own numbers: what keeps its pods
-			message += "; " + obstacle
-		}
+	if c := meta.FindStatusCondition(pool.Status.Conditions, v1alpha1.ConditionProgressing); c != nil && c.Status != metav1.ConditionTrue {
+		message += "; " + c.Message // what keeps new pods, also of a pool that is to have no warm ones
 	}
 	if starting > 0 || len(pods) < int(pool.Spec.MaxPods) {
 		return v1alpha1.ReasonWaitingForPod, message

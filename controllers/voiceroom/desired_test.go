@@ -102,7 +102,7 @@ func TestShortage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			pool.Status.Conditions = nil
 			if tt.obstacle != "" {
-				pool.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Message: "0 of 1 warm pods ready; " + tt.obstacle}}
+				pool.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionProgressing, Status: metav1.ConditionFalse, Message: tt.obstacle}}
 			}
 			reason, message := numbers(pool, tt.pods)
 			if reason != tt.reason || !strings.Contains(message, tt.says) {
