@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"k8s.io/client-go/rest"
@@ -50,6 +51,11 @@ func Start(ctx context.Context, opts Options) (group *Group, err error) {
 	if opts.Nodes < 1 || opts.Nodes > maxNodes {
 		return nil, fmt.Errorf("start nodes: %d of them: 1 to %d can be", opts.Nodes, maxNodes)
 	}
+	for _, dir := range []string{opts.Dir, opts.LogDir} {
+		if err := visible(dir); err != nil {
+			return nil, err
+		}
+	}
 	tools, err := GetTools(ctx, opts.Progress)
 	if err != nil {
 		return nil, err
@@ -72,6 +78,16 @@ func Start(ctx context.Context, opts Options) (group *Group, err error) {
 		}
 	}
 	return g, nil
+}
+
+// visible is an error if nodes cannot see a directory of this machine, since they have another one there.
+func visible(dir string) error {
+	for _, own := range []string{"/var/", "/run/", "/proc/"} {
+		if abs, err := filepath.Abs(dir); err != nil || strings.HasPrefix(abs+"/", own) {
+			return errors.Join(err, fmt.Errorf("start nodes: the directory %s: nodes have a %s of their own; take another one", dir, own))
+		}
+	}
+	return nil
 }
 
 // layOut makes the directories.
