@@ -50,6 +50,8 @@ It listens on three addresses:
 holds tls.crt and tls.key of the control API. Both are read again when they
 change. Until they exist, /readyz says so.
 
+Traces go to the OpenTelemetry collector that OTEL_EXPORTER_OTLP_ENDPOINT names, over HTTP.
+
 On SIGTERM a pod that nobody is connected to exits 0 at once. Otherwise /readyz
 fails, and it serves on, its control API too, so that the operator can move the
 room to another pod without a gap; it exits 0 once everybody has gone. Whoever is

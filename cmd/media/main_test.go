@@ -12,8 +12,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
+
+	"voiceroom.dev/voiceroom/media/transport/transporttest"
 )
 
 // asCommand makes the test's binary be the command, so that a test can run and
@@ -43,10 +46,17 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// The process tells when it serves, answers probes, and exits 0 on SIGTERM.
-func TestServesAndStops(t *testing.T) {
-	cmd := exec.Command(os.Args[0], "--pod-uid=uid", "--control=127.0.0.1:0", "--health=127.0.0.1:0",
-		"--media=:"+freePort(t), "--keys="+t.TempDir(), "--tls="+t.TempDir())
+// process is a real process of the command.
+type process struct {
+	cmd             *exec.Cmd
+	log             io.Reader
+	control, health string // addresses
+}
+
+// start runs the command, and returns once it serves.
+func start(t *testing.T, flags ...string) *process {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], append([]string{"--pod-uid=uid", "--control=127.0.0.1:0", "--health=127.0.0.1:0", "--media=:" + freePort(t)}, flags...)...)
 	cmd.Env = append(os.Environ(), asCommand+"=1")
 	log, err := cmd.StderrPipe()
 	if err != nil {
@@ -56,7 +66,7 @@ func TestServesAndStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill() }) // it has exited unless the test failed
-	var up struct{ Msg, Health string }
+	var up struct{ Control, Health string }
 	lines := bufio.NewScanner(log)
 	for up.Health == "" && lines.Scan() {
 		if err := json.Unmarshal(lines.Bytes(), &up); err != nil {
@@ -66,23 +76,62 @@ func TestServesAndStops(t *testing.T) {
 	if up.Health == "" {
 		t.Fatalf("the process ended: %v", cmd.Wait())
 	}
+	return &process{cmd: cmd, log: log, control: up.Control, health: up.Health}
+}
+
+// get asks for a path of the health address.
+func (p *process) get(t *testing.T, path string) (status int, body string) {
+	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	for path, status := range map[string]int{"/healthz": http.StatusOK, "/metrics": http.StatusOK, "/readyz": http.StatusServiceUnavailable} {
-		resp, err := client.Get("http://" + up.Health + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		if resp.StatusCode != status {
-			t.Errorf("%s: %s, want %d: %.100s", path, resp.Status, status, body)
-		}
-	}
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	resp, err := client.Get("http://" + p.health + path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = io.Copy(io.Discard, log)
-	if err := cmd.Wait(); err != nil {
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+func (p *process) signal(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitUnready waits until the process says that it is to go.
+func (p *process) awaitUnready(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(transporttest.Patience); ; time.Sleep(10 * time.Millisecond) {
+		status, body := p.get(t, "/readyz")
+		if status == http.StatusServiceUnavailable && strings.Contains(body, "stopping") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still ready: %d %s", status, body)
+		}
+	}
+}
+
+// wait returns how the process exited.
+func (p *process) wait() error {
+	_, _ = io.Copy(io.Discard, p.log)
+	return p.cmd.Wait()
+}
+
+// The process tells when it serves, answers probes, and exits 0 on SIGTERM.
+func TestServesAndStops(t *testing.T) {
+	p := start(t, "--keys="+t.TempDir(), "--tls="+t.TempDir())
+	for path, want := range map[string]int{"/healthz": http.StatusOK, "/metrics": http.StatusOK, "/readyz": http.StatusServiceUnavailable} {
+		if status, body := p.get(t, path); status != want {
+			t.Errorf("%s: %d, want %d: %.100s", path, status, want, body)
+		}
+	}
+	p.signal(t, syscall.SIGTERM)
+	if err := p.wait(); err != nil {
 		t.Errorf("after SIGTERM: %v", err)
 	}
 }

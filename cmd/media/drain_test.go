@@ -1,0 +1,130 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"voiceroom.dev/voiceroom/media/transport/transporttest"
+	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/room"
+	"voiceroom.dev/voiceroom/token"
+)
+
+func write(t *testing.T, dir, name string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// writeCertificate makes the pair of the control API, which vouches for itself.
+func writeCertificate(t *testing.T, dir string) *x509.CertPool {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{mediaapi.ServerName}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	write(t, dir, "tls.crt", certificate)
+	write(t, dir, "tls.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(certificate)
+	return pool
+}
+
+// occupied starts a process with a room that somebody is coming into.
+func occupied(t *testing.T, flags ...string) (*process, *mediaapi.Client) {
+	t.Helper()
+	keys, certificates := t.TempDir(), t.TempDir()
+	ring, _, err := (*token.Ring)(nil).Rotate(time.Now(), token.DefaultRotation, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := ring.Public().Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{mediaapi.TokensFile, mediaapi.OperatorFile} {
+		write(t, keys, name, public)
+	}
+	roots := writeCertificate(t, certificates)
+	p := start(t, append(flags, "--keys="+keys, "--tls="+certificates)...)
+
+	minter := token.NewMinter(func() *token.Ring { return ring }, time.Now, rand.Reader)
+	dialer := mediaapi.NewDialer(token.CallerOperator, minter, func() *x509.CertPool { return roots }, time.Now)
+	t.Cleanup(dialer.Close)
+	pod := dialer.Pod(p.control, "uid")
+	if _, err := pod.Put(t.Context(), mediaapi.PutRequest{ID: room.ID{UID: "room"}, Epoch: 1,
+		Spec: room.Spec{Generation: 1, Owner: "ann", MaxMembers: 2, MaxMics: 1, Access: room.Public, MicPolicy: room.Auto}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := pod.Renew(t.Context(), 1, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pod.Reserve(t.Context(), mediaapi.ReserveRequest{Epoch: 1, Reserve: room.Reserve{Subject: "ann", Session: "s"}}); err != nil {
+		t.Fatal(err)
+	}
+	bearer, err := minter.Room(token.Room{RoomUID: "room", Epoch: 1, Subject: "ann", Session: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := transporttest.New(t, transporttest.Options{Slots: 1, Data: true})
+	answer, err := pod.Signal(t.Context(), mediaapi.SignalRequest{Epoch: 1, Token: bearer, Offer: string(client.Offer())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.Answer([]byte(answer.Answer))
+	transporttest.Receive(t, client.Opened, "the data channel")
+	return p, pod
+}
+
+// After SIGTERM a process with people in its room serves on, unready, until its grace is over, a second
+// signal comes, or they have gone; then it exits 0.
+func TestGrace(t *testing.T) {
+	for name, test := range map[string]struct {
+		grace string
+		then  func(*testing.T, *process, *mediaapi.Client)
+	}{
+		"over":                   {"100ms", nil},
+		"cut by a second signal": {"1h", func(t *testing.T, p *process, _ *mediaapi.Client) { p.signal(t, syscall.SIGTERM) }},
+		"not needed any more": {"1h", func(t *testing.T, _ *process, pod *mediaapi.Client) {
+			if err := pod.Delete(t.Context(), 1, "Test"); err != nil {
+				t.Error(err)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, pod := occupied(t, "--grace="+test.grace)
+			p.signal(t, syscall.SIGTERM)
+			if test.then != nil {
+				p.awaitUnready(t)
+				if _, err := pod.Get(t.Context(), 1); err != nil {
+					t.Errorf("the control API while the pod drains: %v", err)
+				}
+				test.then(t, p, pod)
+			}
+			if err := p.wait(); err != nil {
+				t.Errorf("it ended with %v", err)
+			}
+		})
+	}
+}
