@@ -50,7 +50,7 @@ type backend interface {
 
 // Start starts a cluster and returns once every node is Ready, DNS answers and the images are there. It must be called
 // from within this repository, by root unless Docker runs. Without Docker, the first call on a machine builds
-// Kubernetes and containerd, which takes half an hour on two cores; the result is kept in the user's cache. If Start
+// Kubernetes and containerd, which takes many minutes on two cores; the result is kept in the user's cache. If Start
 // fails, or ctx ends meanwhile, it leaves nothing but the logs behind. A second cluster on the same machine is an error.
 func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	if opts.Progress == nil {
