@@ -74,6 +74,8 @@ It logs JSON to standard error, never a token. On --health-listen it answers
   /readyz   200 while it has its keys and its cache, and does not stop; else what is missing
   /metrics  for Prometheus
 
+Traces go to the OpenTelemetry collector that OTEL_EXPORTER_OTLP_ENDPOINT names, over HTTP.
+
 SIGTERM makes it not ready; it serves on for --linger, then ends event streams, whose
 clients ask elsewhere, lets running requests finish, and exits.`,
 		Example: `  # Against the current kubeconfig, guests welcome

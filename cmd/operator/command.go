@@ -62,6 +62,8 @@ It logs JSON to standard error, never a secret. On --health-listen it answers
   /readyz   200 once its caches are filled and, in the one that acts, the keys are read
 and on --metrics-listen /metrics, for Prometheus.
 
+Traces go to the OpenTelemetry collector that OTEL_EXPORTER_OTLP_ENDPOINT names, over HTTP.
+
 With --webhook-url it tells the deployer's back end, in signed POSTs, what happens in
 every room: docs/webhooks.md. The secrets file is read again for each of them.
 
