@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/kubernetes"
@@ -113,6 +114,7 @@ func kubeConfig(path string) (*rest.Config, error) {
 func newManager(kube *rest.Config, s settings) (manager.Manager, error) {
 	stopping := s.drain + lastWait
 	scheme := runtime.NewScheme()
+	utilruntime.Must(corev1.AddToScheme(scheme)) // the credentials of chat providers are in Secrets
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 	mgr, err := ctrl.NewManager(kube, manager.Options{
 		Scheme:                  scheme,
