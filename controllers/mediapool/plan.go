@@ -15,6 +15,10 @@ import (
 // pool whose pods cannot run makes a new one this often, not as fast as it can.
 const failedFor = 10 * time.Second
 
+// doomedFor is how old a pod gets at least that has to go while no pod can be claimed: if
+// there is no better place, making and removing pods would not end, so that it is slow.
+const doomedFor = time.Minute
+
 // wish is how many idle pods a pool wants.
 type wish struct {
 	needed int // the warm ones, and one for each room that waits
@@ -45,7 +49,7 @@ func makePlan(pool *v1alpha1.MediaPool, w wish, c *census, free func() []int32, 
 		both := slices.Concat(c.starting, c.ready) // those that start go first
 		p.remove = append(p.remove, both[:min(len(both), surplus)]...)
 	}
-	replaced := p.replace(w, c)
+	replaced := p.replace(w, c, now)
 
 	surge := min(w.total()-fresh, (w.total()+3)/4-len(c.starting))
 	want := max(w.total()-fresh-len(c.old), surge)
@@ -72,12 +76,17 @@ func makePlan(pool *v1alpha1.MediaPool, w wish, c *census, free func() []int32, 
 
 // replace removes idle pods that are to be replaced, as far as others have come. It returns
 // those that stay, the most useless first.
-func (p *plan) replace(w wish, c *census) (stay []*corev1.Pod) {
+func (p *plan) replace(w wish, c *census, now time.Time) (stay []*corev1.Pod) {
 	lack := max(w.total()-len(c.ready), 0)
 	old := max(len(c.old)-lack, 0)
 	doomed := max(len(c.doomed)-max(lack-len(c.old), 0), 0)
-	if c.claimable() == 0 && w.total() > 0 {
-		doomed = 0 // perhaps there is no better place: then making and removing them would never end
+	if c.claimable() == 0 && doomed > 0 {
+		slices.SortFunc(c.doomed, func(a, b *corev1.Pod) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+		young := slices.IndexFunc(c.doomed[:doomed], func(pod *corev1.Pod) bool { return now.Sub(pod.CreationTimestamp.Time) < doomedFor })
+		if young >= 0 {
+			p.again = earliest(p.again, doomedFor-now.Sub(c.doomed[young].CreationTimestamp.Time))
+			doomed = young
+		}
 	}
 	p.remove = slices.Concat(p.remove, c.doomed[:doomed], c.old[:old])
 	return slices.Concat(c.doomed[doomed:], c.old[old:])

@@ -152,6 +152,11 @@ func TestPlan(t *testing.T) {
 
 // TestPlanReplaces: pods of an earlier template, and those of nodes that are drained.
 func TestPlanReplaces(t *testing.T) {
+	young := func(port int32) corev1.Pod {
+		pod := podOn(port, drained)
+		pod.CreationTimestamp = metav1.NewTime(now.Add(time.Second - doomedFor))
+		return pod
+	}
 	var (
 		o0, o1, o2, o3 = podOn(20000, old), podOn(20001, old), podOn(20002, old), podOn(20003, old)
 		n4             = podOn(20004, ready)
@@ -178,7 +183,8 @@ func TestPlanReplaces(t *testing.T) {
 		"one that holds a room stays":          {1, 10, []corev1.Pod{podOn(20000, oldAssigned), n4}, outcome{}},
 		"a drained node's pods are replaced":   {2, 10, []corev1.Pod{podOn(20000, drained), podOn(20001, drained)}, outcome{Ports: []int32{20002, 20003}}},
 		"but not before there are others":      {2, 10, []corev1.Pod{podOn(20000, drained), podOn(20001, drained), podOn(20002, starting), podOn(20003, starting)}, outcome{}},
-		"nor for ever, if those are no better": {1, 10, []corev1.Pod{podOn(20000, drained), podOn(20001, drained)}, outcome{Short: v1alpha1.ReasonUnschedulable}},
+		"nor for ever, if those are no better": {1, 10, []corev1.Pod{young(20000), young(20001)}, outcome{Short: v1alpha1.ReasonUnschedulable}},
+		"but once more after a while":          {1, 10, []corev1.Pod{young(20000), podOn(20001, drained)}, outcome{Remove: []string{"p-20001"}, Short: v1alpha1.ReasonUnschedulable}},
 		"they go before those of before":       {2, 10, []corev1.Pod{o0, podOn(20001, drained), n4}, outcome{Ports: []int32{20002}, Remove: []string{"p-20001"}}},
 		"fewer are wanted":                     {1, 10, []corev1.Pod{o0, o1, o2}, outcome{Ports: []int32{20003}, Remove: []string{"p-20000", "p-20001"}}},
 	} {
