@@ -31,7 +31,7 @@ func (r *Reconciler) choose(ctx context.Context, vr *v1alpha1.VoiceRoom) (ctrl.R
 		return ctrl.Result{}, err
 	}
 	if pod == nil {
-		r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionFalse, short.reason, "%s", short.message)
+		r.lacks(vr, short.reason, "%s", short.message)
 		return after(short.retry), nil
 	}
 	r.claim(vr, pod)
@@ -51,6 +51,16 @@ func (r *Reconciler) claim(vr *v1alpha1.VoiceRoom, pod *corev1.Pod) {
 type shortage struct {
 	reason, message string
 	retry           time.Duration // 0: what ends it wakes the room
+}
+
+// lacks says what the room has no media for, and tells it in an Event if it is news and
+// somebody has to do something about it: a pod that is on its way comes by itself.
+func (r *Reconciler) lacks(vr *v1alpha1.VoiceRoom, reason, format string, args ...any) {
+	before := meta.FindStatusCondition(vr.Status.Conditions, v1alpha1.ConditionMediaReady)
+	if reason != v1alpha1.ReasonWaitingForPod && (before == nil || before.Reason != reason) {
+		r.Events.Eventf(vr, nil, corev1.EventTypeWarning, reason, "Claim", format, args...)
+	}
+	r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionFalse, reason, format, args...)
 }
 
 // take has the room promised a pod of its pool. Without one it says why. One that has had
