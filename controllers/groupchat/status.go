@@ -43,8 +43,7 @@ func (r *Reconciler) conclude(gc *v1alpha1.GroupChat, err error) (ctrl.Result, e
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionTrue, v1alpha1.ReasonGroupCreated, "The group exists at its chat provider."
 	}
 	meta.SetStatusCondition(&gc.Status.Conditions, ready)
-	switch {
-	case p != nil:
+	if p != nil {
 		return ctrl.Result{RequeueAfter: r.patience(gc)}, nil
 	}
 	return ctrl.Result{RequeueAfter: resyncEvery}, nil

@@ -20,7 +20,6 @@ type watcher struct {
 
 	mu    sync.Mutex
 	ready map[types.NamespacedName]chan struct{}
-	err   error
 }
 
 func watch(ctx context.Context, s *stack.Stack) (*watcher, error) {

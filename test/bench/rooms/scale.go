@@ -30,10 +30,10 @@ func (b *bench) scale(ctx context.Context) error {
 	}
 	var points []point
 	for _, rooms := range []int{100, 1000, 10000} {
-		if rooms > b.rooms && len(points) > 0 {
+		rooms = min(rooms, b.rooms)
+		if rooms == b.live {
 			break
 		}
-		rooms = min(rooms, b.rooms)
 		if err := b.fill(ctx, rooms); err != nil {
 			return err
 		}
