@@ -28,7 +28,7 @@ func kick(t *testing.T) {
 	eve := stay(t, r, "Eve", credential)
 	speak(t, eve, ann).goesOn(t, 0)
 	must(t, ann.Do(t.Context(), "kick", map[string]uint32{"member": eve.Entered.Member}))
-	<-eve.Ended()
+	ended(t, eve)
 	again := bot.New(bot.Config{Gateway: world.gateway, Room: r.Namespace + "/" + r.Name, Credential: credential, Name: "Eve"})
 	if err := again.Ask(t.Context()); code(err) != "kicked" {
 		t.Errorf("asking again after a kick: %v", err)
@@ -172,7 +172,7 @@ func drainCloses(t *testing.T) {
 	if r.Status.CloseReason != v1alpha1.CloseDrained {
 		t.Errorf("closed with the reason %s", r.Status.CloseReason)
 	}
-	<-ann.Ended()
+	ended(t, ann)
 	if note := told(t, r, "Closed"); !strings.Contains(note, "cordoned") && !strings.Contains(note, "unschedulable") {
 		t.Errorf("the Event does not say why: %q", note)
 	}

@@ -104,7 +104,8 @@ func (w *World) start(ctx context.Context, dir string) error {
 		return err
 	}
 	w.config = w.cluster.Config()
-	w.config.QPS = -1 // no limit of the client's own
+	w.config.QPS = -1                           // no limit of the client's own
+	w.config.WarningHandler = rest.NoWarnings{} // of kinds that are listed though they are deprecated
 	w.gateway = fmt.Sprintf("http://%s:%d", w.cluster.Nodes()[0].Address, nodePort)
 	w.client, err = client.New(w.config, client.Options{Scheme: stack.Scheme()})
 	if err != nil {

@@ -75,6 +75,19 @@ func call(t *testing.T, name string, change ...func(*v1alpha1.VoiceRoomSpec)) (r
 	return r, ann, bob
 }
 
+// ended waits until somebody is out of the room for good.
+func ended(t *testing.T, m *bot.Member) {
+	t.Helper()
+	until(t, "the call has ended", func() (bool, error) {
+		select {
+		case <-m.Ended():
+			return true, nil
+		default:
+			return false, nil
+		}
+	})
+}
+
 // code is the code of a typed refusal.
 func code(err error) string {
 	if p, ok := errors.AsType[*bot.ProblemError](err); ok {
