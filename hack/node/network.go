@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 )
 
@@ -55,12 +56,19 @@ func openNetwork(n int) error {
 	return ip(commands...)
 }
 
-// closeNetwork removes what openNetwork made, if it is there. The nodes' ends go with the nodes.
+// closeNetwork removes what openNetwork and connect made, if it is there. A node's interface need not go with the node's
+// processes: the kernel keeps a network while a connection in it waits for an answer.
 func closeNetwork() error {
-	if exec.Command("ip", "link", "show", bridge).Run() != nil {
-		return nil
+	links, err := filepath.Glob("/sys/class/net/" + bridge + "*")
+	if err != nil {
+		return fmt.Errorf("find the nodes' network: %w", err)
 	}
-	return ip([]string{"link", "delete", bridge})
+	for _, link := range links {
+		if err := ip([]string{"link", "delete", filepath.Base(link)}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // connect gives the machine whose first process is pid its interface.
