@@ -15,12 +15,12 @@ func TestLingering(t *testing.T) {
 		serving, end := lingering(told, time.Minute)
 		defer end()
 		tell()
-		time.Sleep(time.Minute - 1)
+		time.Sleep(time.Minute - time.Nanosecond)
 		synctest.Wait()
 		if serving.Err() != nil {
 			t.Error("it does not linger")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if serving.Err() == nil {
 			t.Error("it serves for ever")
