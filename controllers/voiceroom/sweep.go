@@ -125,8 +125,8 @@ func (s *Sweeper) Reconcile(ctx context.Context, pod *corev1.Pod) (ctrl.Result, 
 		}
 	}
 	s.close(ctx, pod, reason)
-	if pod.DeletionTimestamp != nil {
-		return ctrl.Result{}, nil
+	if grace := pod.DeletionGracePeriodSeconds; grace != nil && *grace <= sweepGrace {
+		return ctrl.Result{}, nil // else it may take less time than who deleted it gave it
 	}
 	err = s.Client.Delete(ctx, pod, client.Preconditions{UID: &pod.UID}, client.GracePeriodSeconds(sweepGrace))
 	if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
@@ -138,7 +138,7 @@ func (s *Sweeper) Reconcile(ctx context.Context, pod *corev1.Pod) (ctrl.Result, 
 // patience is how long a pod is left alone whose room goes on elsewhere, or will: its calls
 // go on until their people have followed. 0: they have, or nobody answers there.
 func (s *Sweeper) patience(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *corev1.Pod) time.Duration {
-	if fleet.Ended(pod) || pod.DeletionTimestamp != nil || !s.talkedIn(ctx, pod) {
+	if fleet.Ended(pod) || !s.talkedIn(ctx, pod) {
 		return 0
 	}
 	if !settled(vr) { // they have nowhere to go yet
