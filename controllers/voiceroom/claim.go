@@ -43,6 +43,7 @@ func (r *Reconciler) choose(ctx context.Context, vr *v1alpha1.VoiceRoom) (ctrl.R
 
 // claim is step (a).
 func (r *Reconciler) claim(vr *v1alpha1.VoiceRoom, pod *corev1.Pod) {
+	r.journeys.claims(vr.UID, r.Clock.Now())
 	vr.Status.Media = &v1alpha1.RoomMediaStatus{Pod: pod.Name, PodUID: string(pod.UID), Node: pod.Spec.NodeName,
 		Endpoint: fleet.Endpoint(pod), Epoch: epoch(vr) + 1}
 }

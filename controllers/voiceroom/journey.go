@@ -86,6 +86,16 @@ func (j *journeys) follow(stored, vr *v1alpha1.VoiceRoom, silent bool, now time.
 	}
 }
 
+// claims notes that a room is about to claim a pod: usually in the same reconcile that finds its
+// group, so that its status never shows that stage.
+func (j *journeys) claims(room types.UID, now time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if on := j.byRoom[room]; on != nil {
+		on.at("claim", now)
+	}
+}
+
 // gone ends the journey of a room that was deleted on the way.
 func (j *journeys) gone(room types.NamespacedName, now time.Time) {
 	j.mu.Lock()
