@@ -50,6 +50,12 @@ func (s *Stack) startProcesses(ctx context.Context) error {
 // PID is the number of a process that runs.
 func (s *Stack) PID(name string) int { return s.process(name).PID() }
 
+// Ended says whether a process runs no more, or never did.
+func (s *Stack) Ended(name string) bool {
+	p := s.process(name)
+	return p == nil || p.State() != nil
+}
+
 // WaitProcess waits until a process is ready, as a Service in a cluster does before it
 // sends anybody there.
 func (s *Stack) WaitProcess(ctx context.Context, name string) error {

@@ -109,7 +109,7 @@ func start(ctx context.Context, o options) (_ *bench, err error) {
 		Network: v1alpha1.PoolNetwork{PortRange: v1alpha1.PortRange{Min: 10000, Max: 65535}, Advertise: []string{"127.0.0.1"}}}
 	b.stack, err = stack.Start(ctx, stack.Options{Root: o.root, AuditLog: b.audit.Path, FakeFleet: true, Pool: pool,
 		OperatorFlags: []string{"--lease", "60s"}, // nobody starts it again if the machine stalls
-		Progress: func(what string) { b.say("%s", what) }})
+		Progress:      func(what string) { b.say("%s", what) }})
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -85,16 +86,30 @@ func (b *bench) makeRooms(ctx context.Context, n, parallel int) (each []time.Dur
 		if err := b.stack.Client.Create(ctx, vr); err != nil {
 			return fmt.Errorf("creating a room: %w", err)
 		}
+		return b.await(ctx, vr, ready)
+	})
+}
+
+// await waits until a room is ready, for as long as there is hope.
+func (b *bench) await(ctx context.Context, vr *v1alpha1.VoiceRoom, ready <-chan struct{}) error {
+	patience := time.After(10 * time.Minute)
+	alive := time.NewTicker(5 * time.Second)
+	defer alive.Stop()
+	for {
 		select {
 		case <-ready:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(10 * time.Minute):
+		case <-alive.C:
+			if b.stack.Ended("operator") {
+				return errors.New("the operator has ended")
+			}
+		case <-patience:
 			_ = b.stack.Client.Get(ctx, client.ObjectKeyFromObject(vr), vr)
 			return fmt.Errorf("room %s was not ready in ten minutes: %+v", vr.Name, vr.Status)
 		}
-	})
+	}
 }
 
 // inParallel does something n times, so often at once, and returns how long each took, and all.
