@@ -39,7 +39,8 @@ func followed(t *testing.T, clerk Clerk, test func(t *testing.T, f *Fleet, n *fo
 		f := New(nil, clerk, clock.RealClock{}, logr.Discard())
 		f.begin()
 		defer f.errands.ShutDown()
-		n := &follower{fleet: f, claim: Claim{Room: roomNamed("r"), RoomUID: "uid", Epoch: 1}, cancel: func() {}}
+		n := &follower{fleet: f, claim: Claim{Room: roomNamed("r"), RoomUID: "uid", Epoch: 1}, cancel: func() {}, turn: make(chan struct{}), met: func() {}}
+		close(n.turn)
 		f.followers["uid"], f.uids[roomNamed("r")] = n, "uid"
 		test(t, f, n)
 	})

@@ -24,6 +24,8 @@ const (
 	// takes two and a half seconds to notice a silent pod; with what comes after it, its
 	// people hear again within five. A refused connection counts at once.
 	lostAfter = 1500 * time.Millisecond
+	// meetings are how many pods are called for the first time at once.
+	meetings = 64
 	// summaryEvery is how often a change of members or mics wakes the controller.
 	summaryEvery = time.Second
 )
@@ -64,6 +66,9 @@ type Fleet struct {
 	errands  workqueue.TypedRateLimitingInterface[errand] // see begin
 	listener Listener
 	wg       sync.WaitGroup // of the followers
+	// turns bound how many pods are called for the first time at once: a new leader has
+	// thousands to meet, and takes none for lost that it had no time for.
+	turns chan struct{}
 
 	mu        sync.Mutex
 	stopped   bool
@@ -74,7 +79,7 @@ type Fleet struct {
 
 // New makes a fleet that calls pods through dialer.
 func New(dialer *mediaapi.Dialer, clerk Clerk, clk clock.WithTicker, log logr.Logger) *Fleet {
-	return &Fleet{dialer: dialer, clerk: clerk, clock: clk, log: log, listener: deaf{}, followers: map[types.UID]*follower{},
+	return &Fleet{dialer: dialer, clerk: clerk, clock: clk, log: log, listener: deaf{}, turns: make(chan struct{}, meetings), followers: map[types.UID]*follower{},
 		uids: map[types.NamespacedName]types.UID{}}
 }
 
@@ -151,6 +156,7 @@ func (f *Fleet) adopt(c Claim, state *room.State) *follower {
 	f.begin()
 	ctx, cancel := context.WithCancel(context.Background()) // until the fleet stops
 	n := &follower{fleet: f, cancel: cancel, claim: c, pod: f.dialer.Pod(c.Endpoint, c.PodUID), urgent: make(chan struct{}, 1),
+		turn: make(chan struct{}), met: sync.OnceFunc(func() { <-f.turns }),
 		lostAt: f.clock.Now()}
 	if state != nil {
 		n.mirror.Learn(state)

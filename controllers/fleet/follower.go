@@ -26,6 +26,8 @@ type follower struct {
 	released atomic.Bool   // see Fleet.ReleaseHeld
 	resting  bool          // see Fleet.Rest; guarded by Fleet.mu
 	urgent   chan struct{} // of capacity 1: the pod is to hear at once what is held
+	turn     chan struct{} // closed when its pod may be called; see Fleet.turns
+	met      func()        // lets the next one have the turn: the first call was answered, or failed
 
 	mu      sync.Mutex
 	watched uint64 // the last event that the watch brought; 0: none yet
@@ -39,7 +41,7 @@ type follower struct {
 func (n *follower) replica() Replica {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	silent := !n.live && !n.refused && n.fleet.clock.Since(n.lostAt) >= lostAfter
+	silent := !n.live && !n.refused && n.mayCall() && n.fleet.clock.Since(n.lostAt) >= lostAfter
 	r := Replica{Epoch: n.claim.Epoch, Live: n.live, Lost: silent || !n.live && n.refused, Silent: silent}
 	if state := n.mirror.State(); state != nil && n.shared == nil {
 		n.shared = state.Clone()
@@ -57,12 +59,17 @@ func (n *follower) isLive() bool {
 // watch keeps the replica in step until ctx ends.
 func (n *follower) watch(ctx context.Context) {
 	defer n.rest()
+	if !n.await(ctx) {
+		return
+	}
+	defer n.met()
 	for ctx.Err() == nil {
 		called := n.fleet.clock.Now()
 		err := n.pod.Watch(ctx, n.claim.Epoch, n.seen(), n.take)
 		if ctx.Err() != nil {
 			return
 		}
+		n.met()
 		n.lose(err)
 		early := retryEvery - n.fleet.clock.Since(called)
 		if early <= 0 {
@@ -72,6 +79,31 @@ func (n *follower) watch(ctx context.Context) {
 		case <-ctx.Done():
 		case <-n.fleet.clock.After(early):
 		}
+	}
+}
+
+// await waits for a turn to call the pod, and counts its silence from then. It is false if
+// ctx ended before.
+func (n *follower) await(ctx context.Context) bool {
+	select {
+	case n.fleet.turns <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	n.mu.Lock()
+	n.lostAt = n.fleet.clock.Now()
+	n.mu.Unlock()
+	close(n.turn)
+	return true
+}
+
+// mayCall says whether the pod is being called by now.
+func (n *follower) mayCall() bool {
+	select {
+	case <-n.turn:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -93,6 +125,7 @@ func (n *follower) seen() uint64 {
 // acknowledges what must not be lost, and wakes the controller. The frame is the
 // follower's to keep.
 func (n *follower) take(f mediaapi.Frame) error {
+	n.met()
 	news, err := n.apply(f)
 	if err != nil {
 		return err

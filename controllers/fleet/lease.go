@@ -40,6 +40,11 @@ func (n *follower) acknowledge() {
 func (n *follower) renew(ctx context.Context) {
 	ticker := n.fleet.clock.NewTicker(renewEvery)
 	defer ticker.Stop()
+	select {
+	case <-n.turn:
+	case <-ctx.Done():
+		return
+	}
 	n.renewOnce(ctx)
 	urgent, due := n.urgent, (<-chan time.Time)(nil)
 	for {

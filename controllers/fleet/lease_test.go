@@ -104,7 +104,8 @@ func TestKicksAreDurable(t *testing.T) {
 func TestAcknowledgementsAreGathered(t *testing.T) {
 	p, clk := startPod(t, "pod"), newGathering()
 	f := New(p.dialer, &notes{}, clk, logr.Discard())
-	n := &follower{fleet: f, claim: Claim{Room: roomNamed("r"), Epoch: 1}, pod: p.dialer.Pod(p.endpoint, "pod"), urgent: make(chan struct{}, 1)}
+	n := &follower{fleet: f, claim: Claim{Room: roomNamed("r"), Epoch: 1}, pod: p.dialer.Pod(p.endpoint, "pod"), urgent: make(chan struct{}, 1), turn: make(chan struct{})}
+	close(n.turn)
 	ctx, cancel := context.WithCancel(t.Context())
 	f.wg.Go(func() { n.renew(ctx) })
 	t.Cleanup(func() { cancel(); f.wg.Wait(); p.dialer.Close() })
