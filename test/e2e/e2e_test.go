@@ -8,9 +8,8 @@ import (
 // TestCluster is one installation's life. Each scenario leaves no room behind; one that
 // fails does not keep the others from running, but for the first.
 func TestCluster(t *testing.T) {
-	dumpIfFailed(t)
 	before := inventory(t)
-	if !t.Run("Install", install) {
+	if !play(t, "Install", install) {
 		return
 	}
 	for _, scenario := range []struct {
@@ -35,9 +34,17 @@ func TestCluster(t *testing.T) {
 		{"Upgrade", upgrade},
 		{"BrokenValues", brokenValues},
 	} {
-		began := time.Now()
-		t.Run(scenario.name, scenario.run)
-		t.Logf("%s took %.1f s", scenario.name, time.Since(began).Seconds())
+		play(t, scenario.name, scenario.run)
 	}
-	t.Run("Uninstall", func(t *testing.T) { uninstall(t, before) })
+	play(t, "Uninstall", func(t *testing.T) { uninstall(t, before) })
+}
+
+// play runs a scenario. If it fails, what there is to find out why is kept before anything
+// is cleared up.
+func play(t *testing.T, name string, run func(*testing.T)) bool {
+	t.Logf("%s  %s", time.Now().Format(time.TimeOnly), name)
+	return t.Run(name, func(t *testing.T) {
+		defer dumpIfFailed(t)
+		run(t)
+	})
 }

@@ -156,7 +156,7 @@ func drain(t *testing.T) {
 	node := r.Status.Media.Node
 	cordoned(t, node)
 	migrates(t, r, ann, bob, func() {
-		kubectl(t, "drain", node, "--pod-selector", v1alpha1.LabelPool, "--timeout", "3m")
+		kubectl(t, "drain", node, "--pod-selector", v1alpha1.LabelPool, "--force", "--timeout", "3m")
 	})
 	if r.Status.Media.Node == node {
 		t.Errorf("the room moved, but not from node %s", node)

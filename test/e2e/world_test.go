@@ -189,29 +189,27 @@ func since(t testing.TB, before map[string]bool) []string {
 
 // dumpIfFailed writes what there is to find out why into a directory that it names.
 func dumpIfFailed(t *testing.T) {
-	t.Cleanup(func() {
-		if !t.Failed() {
-			return
-		}
-		dir, err := os.MkdirTemp("", "voiceroom-e2e-failed-")
+	if !t.Failed() {
+		return
+	}
+	dir, err := os.MkdirTemp("", "voiceroom-e2e-failed-")
+	if err != nil {
+		t.Log(err)
+		return
+	}
+	t.Logf("pods, events, logs and resources are in %s; logs of the nodes in %s", dir, world.cluster.LogDir())
+	for file, args := range map[string][]string{
+		"pods.txt":       {"get", "pods", "-A", "-o", "wide"},
+		"events.txt":     {"get", "events", "-A", "--sort-by=.lastTimestamp"},
+		"resources.yaml": {"get", "voicerooms,groupchats,joinrequests,mediapools,chatproviders", "-A", "-o", "yaml"},
+		"dump.txt":       {"cluster-info", "dump", "--all-namespaces", "--output-directory", dir},
+	} {
+		out, err := command(t, world.kubectl, args...)
 		if err != nil {
+			t.Logf("kubectl %s: %v", strings.Join(args, " "), err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(out), 0o600); err != nil {
 			t.Log(err)
-			return
 		}
-		t.Logf("pods, events, logs and resources are in %s; logs of the nodes in %s", dir, world.cluster.LogDir())
-		for file, args := range map[string][]string{
-			"pods.txt":       {"get", "pods", "-A", "-o", "wide"},
-			"events.txt":     {"get", "events", "-A", "--sort-by=.lastTimestamp"},
-			"resources.yaml": {"get", "voicerooms,groupchats,joinrequests,mediapools,chatproviders", "-A", "-o", "yaml"},
-			"dump.txt":       {"cluster-info", "dump", "--all-namespaces", "--output-directory", dir},
-		} {
-			out, err := command(t, world.kubectl, args...)
-			if err != nil {
-				t.Logf("kubectl %s: %v", strings.Join(args, " "), err)
-			}
-			if err := os.WriteFile(filepath.Join(dir, file), []byte(out), 0o600); err != nil {
-				t.Log(err)
-			}
-		}
-	})
+	}
 }
