@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"sync"
 
 	"k8s.io/client-go/rest"
 )
@@ -19,7 +21,7 @@ type Options struct {
 	// Images are files, as `docker save` and hack/images write them, that every node has before Start returns.
 	Images []string
 	// LogDir is where the logs of the cluster's processes and pods are; it is made if need be, and Stop leaves it.
-	// Empty: a temporary directory, which Stop removes.
+	// Empty: a directory that Stop removes; after a Start that failed it stays until the next.
 	LogDir string
 	// Progress gets lines that say what takes time. Nil discards them.
 	Progress io.Writer
@@ -33,9 +35,11 @@ type Node struct {
 
 // Cluster is a running cluster. Its methods are safe for concurrent use.
 type Cluster struct {
+	seat      *seat
 	logDir    string
 	temporary bool // logDir goes with the cluster
 	backend   backend
+	stop      func() error // end, once
 }
 
 // A backend is a way to run a cluster.
@@ -59,15 +63,12 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	if opts.Nodes == 0 {
 		opts.Nodes = 1
 	}
-	c := &Cluster{logDir: opts.LogDir}
-	if c.logDir == "" {
-		dir, err := os.MkdirTemp("", "voiceroom-cluster-")
-		if err != nil {
-			return nil, fmt.Errorf("make a directory for logs: %w", err)
-		}
-		c.logDir, c.temporary = dir, true
+	seat, err := takeSeat()
+	if err != nil {
+		return nil, err
 	}
-	opts.LogDir = c.logDir
+	c := &Cluster{seat: seat, logDir: opts.LogDir}
+	c.stop = sync.OnceValue(c.end)
 	if err := c.start(ctx, opts); err != nil {
 		c.temporary = false // they say why
 		return nil, errors.Join(fmt.Errorf("%w (logs: %s)", err, c.logDir), c.Stop())
@@ -76,11 +77,21 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 }
 
 func (c *Cluster) start(ctx context.Context, opts Options) (err error) {
+	if err := os.RemoveAll(c.seat.logs()); err != nil {
+		return fmt.Errorf("remove the logs of an earlier cluster: %w", err)
+	}
+	if c.logDir == "" {
+		c.logDir, c.temporary = c.seat.logs(), true
+	}
+	if c.logDir, err = filepath.Abs(c.logDir); err != nil {
+		return fmt.Errorf("find the directory of logs: %w", err)
+	}
+	opts.LogDir = c.logDir
 	start := startNodes
 	if dockerRuns(ctx) {
 		start = startKind
 	}
-	if c.backend, err = start(ctx, opts); err != nil {
+	if c.backend, err = start(ctx, c.seat.state(), opts); err != nil {
 		return err
 	}
 	return c.LoadImages(ctx, opts.Images...)
@@ -121,7 +132,10 @@ func (c *Cluster) LoadImages(ctx context.Context, files ...string) error {
 
 // Stop ends the cluster, waits until nothing of it is left, and removes all files but the logs. Further calls return
 // what the first one did.
-func (c *Cluster) Stop() error {
+func (c *Cluster) Stop() error { return c.stop() }
+
+func (c *Cluster) end() error {
+	defer c.seat.leave()
 	var err error
 	if c.backend != nil {
 		err = c.backend.stop()

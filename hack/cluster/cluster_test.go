@@ -105,9 +105,8 @@ func TestCluster(t *testing.T) {
 
 func TestDownAfterTheProgramWasKilled(t *testing.T) {
 	needCluster(t)
-	temp := t.TempDir() // of the logs, which nobody removes then
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), roleVariable+"=parent", "TMPDIR="+temp)
+	cmd.Env = append(os.Environ(), roleVariable+"=parent")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -123,7 +122,7 @@ func TestDownAfterTheProgramWasKilled(t *testing.T) {
 	if pid, err := cluster.Holder(); err != nil || pid != cmd.Process.Pid {
 		t.Errorf("process %d runs the cluster, %v, want %d", pid, err, cmd.Process.Pid)
 	}
-	if _, err := cluster.Start(t.Context(), cluster.Options{LogDir: temp}); err == nil || !strings.Contains(err.Error(), strconv.Itoa(cmd.Process.Pid)) {
+	if _, err := cluster.Start(t.Context(), cluster.Options{}); err == nil || !strings.Contains(err.Error(), strconv.Itoa(cmd.Process.Pid)) {
 		t.Errorf("a second cluster: %v, want a refusal that names the process of the first", err)
 	}
 	if err := cmd.Process.Kill(); err != nil {
@@ -259,8 +258,10 @@ func nothingLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	state := filepath.Dir(kubeconfig)
-	if _, err := os.Stat(state); !os.IsNotExist(err) {
-		t.Errorf("%s is left: %v", state, err)
+	for _, dir := range []string{state, state + "-logs"} {
+		if _, err := os.Stat(dir); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", dir, err)
+		}
 	}
 	if interfaces, _ := filepath.Glob("/sys/class/net/vroom*"); len(interfaces) > 0 {
 		t.Errorf("interfaces left: %v", interfaces)

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
@@ -24,44 +23,32 @@ const kindName = "voiceroom-test"
 // kind is a cluster whose nodes are containers.
 type kind struct {
 	module   string // of the tool
-	file     string // kubeconfig
+	dir      string // of its state
 	rest     *rest.Config
 	machines []Node
-	end      func() error
 }
 
-func startKind(ctx context.Context, opts Options) (b backend, err error) {
-	seat, err := takeSeat()
+func startKind(ctx context.Context, dir string, opts Options) (b backend, err error) {
+	module, err := kindModule(ctx)
 	if err != nil {
 		return nil, err
 	}
-	k := &kind{}
-	k.end = sync.OnceValue(func() error {
-		defer seat.leave()
-		return k.remove()
-	})
+	k := &kind{module: module, dir: dir}
 	defer func() {
 		if err != nil {
 			b, err = nil, errors.Join(err, k.stop())
 		}
 	}()
-	if k.module, err = kindModule(ctx); err != nil {
+	// One that was killed may have left its own.
+	if err := errors.Join(k.stop(), os.MkdirAll(dir, 0o755)); err != nil {
 		return nil, err
 	}
-	dir, err := state()
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(k.remove(), os.MkdirAll(dir, 0o755)); err != nil {
-		return nil, err
-	}
-	k.file = filepath.Join(dir, "kubeconfig")
 	fmt.Fprintln(opts.Progress, "starting kind")
 	config := "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n- role: control-plane\n" + strings.Repeat("- role: worker\n", opts.Nodes)
-	if err := k.run(ctx, config, "create", "cluster", "--config=-", "--kubeconfig="+k.file, "--wait=5m"); err != nil {
+	if err := k.run(ctx, config, "create", "cluster", "--config=-", "--kubeconfig="+k.kubeconfig(), "--wait=5m"); err != nil {
 		return nil, err
 	}
-	if k.rest, err = clientcmd.BuildConfigFromFlags("", k.file); err != nil {
+	if k.rest, err = clientcmd.BuildConfigFromFlags("", k.kubeconfig()); err != nil {
 		return nil, fmt.Errorf("read kind's kubeconfig: %w", err)
 	}
 	k.machines, err = workers(ctx, k.rest)
@@ -112,10 +99,9 @@ func workers(ctx context.Context, cfg *rest.Config) ([]Node, error) {
 }
 
 func (k *kind) config() *rest.Config  { return k.rest }
-func (k *kind) kubeconfig() string    { return k.file }
+func (k *kind) kubeconfig() string    { return filepath.Join(k.dir, "kubeconfig") }
 func (k *kind) nodes() []Node         { return k.machines }
 func (k *kind) networkPolicies() bool { return true } // by kindnet
-func (k *kind) stop() error           { return k.end() }
 
 func (k *kind) loadImages(ctx context.Context, files []string) error {
 	for _, file := range files {
@@ -130,28 +116,24 @@ func (k *kind) loadImages(ctx context.Context, files []string) error {
 	return nil
 }
 
+// stop deletes the cluster, if there is one, and its files.
+func (k *kind) stop() error {
+	return errors.Join(k.run(context.Background(), "", "delete", "cluster"), os.RemoveAll(k.dir))
+}
+
 // cleanKind removes what a cluster of kind left behind.
-func cleanKind(ctx context.Context) error {
-	seat, err := takeSeat()
-	if err != nil {
-		return err
-	}
-	defer seat.leave()
+func cleanKind(ctx context.Context, dir string) error {
 	module, err := kindModule(ctx)
 	if err != nil {
 		return err
 	}
-	return (&kind{module: module}).remove()
+	return (&kind{module: module, dir: dir}).stop()
 }
 
-// remove deletes the cluster, if there is one, and its files.
-func (k *kind) remove() error {
-	if k.module == "" {
-		return nil
-	}
-	dir, err := state()
+func loadKind(ctx context.Context, files []string) error {
+	module, err := kindModule(ctx)
 	if err != nil {
 		return err
 	}
-	return errors.Join(k.run(context.Background(), "", "delete", "cluster"), os.RemoveAll(dir))
+	return (&kind{module: module}).loadImages(ctx, files)
 }

@@ -11,9 +11,12 @@ import (
 )
 
 // A seat is the right to run the cluster of this machine. The kernel gives it back if the process dies.
-type seat struct{ file *os.File }
+type seat struct {
+	home string
+	file *os.File
+}
 
-// home is the directory of everything about the cluster of this machine; its state is in state().
+// home is the directory of everything about the cluster of this machine.
 func home() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -22,11 +25,13 @@ func home() (string, error) {
 	return filepath.Join(cache, "voiceroom"), nil
 }
 
-// state is the directory of a running cluster's state.
-func state() (string, error) {
-	dir, err := home()
-	return filepath.Join(dir, "cluster"), err
-}
+// state is where a running cluster has its state.
+func (s *seat) state() string { return stateIn(s.home) }
+
+// logs is where the logs are that go with the cluster.
+func (s *seat) logs() string { return filepath.Join(s.home, "cluster-logs") }
+
+func stateIn(home string) string { return filepath.Join(home, "cluster") }
 
 // takeSeat fails if another process has it.
 func takeSeat() (*seat, error) {
@@ -53,7 +58,7 @@ func takeSeat() (*seat, error) {
 		file.Close()
 		return nil, fmt.Errorf("lock the cluster: %w", err)
 	}
-	return &seat{file}, nil
+	return &seat{home: dir, file: file}, nil
 }
 
 func write(file *os.File, text string) error {

@@ -5,7 +5,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"sync"
 
 	"k8s.io/client-go/rest"
 
@@ -13,36 +12,20 @@ import (
 )
 
 // built is the cluster that hack/node runs.
-type built struct {
-	group *node.Group
-	end   func() error
-}
+type built struct{ group *node.Group }
 
-func startNodes(ctx context.Context, opts Options) (backend, error) {
-	seat, err := takeSeat()
-	if err != nil {
-		return nil, err
-	}
-	dir, err := state()
-	if err != nil {
-		seat.leave()
-		return nil, err
-	}
+func startNodes(ctx context.Context, dir string, opts Options) (backend, error) {
 	group, err := node.Start(ctx, node.Options{Nodes: opts.Nodes, Dir: dir, LogDir: opts.LogDir, Progress: opts.Progress})
 	if err != nil {
-		seat.leave()
 		return nil, err
 	}
-	return &built{group: group, end: sync.OnceValue(func() error {
-		defer seat.leave()
-		return group.Stop()
-	})}, nil
+	return &built{group}, nil
 }
 
 func (b *built) config() *rest.Config  { return b.group.Config() }
 func (b *built) kubeconfig() string    { return b.group.Kubeconfig() }
 func (b *built) networkPolicies() bool { return true }
-func (b *built) stop() error           { return b.end() }
+func (b *built) stop() error           { return b.group.Stop() }
 
 func (b *built) nodes() []Node {
 	addresses := b.group.Addresses()
@@ -58,24 +41,9 @@ func (b *built) loadImages(ctx context.Context, files []string) error {
 }
 
 // cleanNodes removes what a cluster of hack/node left behind.
-func cleanNodes() error {
-	seat, err := takeSeat()
-	if err != nil {
-		return err
-	}
-	defer seat.leave()
-	dir, err := state()
-	if err != nil {
-		return err
-	}
-	return node.Clean(dir)
-}
+func cleanNodes(_ context.Context, dir string) error { return node.Clean(dir) }
 
-func loadNodes(ctx context.Context, files []string) error {
-	dir, err := state()
-	if err != nil {
-		return err
-	}
+func loadNodes(ctx context.Context, dir string, files []string) error {
 	return node.LoadImages(ctx, dir, files)
 }
 

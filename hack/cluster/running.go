@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -31,10 +32,16 @@ func Down(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if dockerRuns(ctx) {
-		return cleanKind(ctx)
+	seat, err := takeSeat()
+	if err != nil {
+		return err
 	}
-	return cleanNodes()
+	defer seat.leave()
+	clean := cleanNodes
+	if dockerRuns(ctx) {
+		clean = cleanKind
+	}
+	return errors.Join(clean(ctx, seat.state()), os.RemoveAll(seat.logs()))
 }
 
 // Load gives every node of the cluster of this machine, whichever process runs it, the images of files.
@@ -43,19 +50,19 @@ func Load(ctx context.Context, files ...string) error {
 		return errors.Join(err, errors.New("no cluster runs on this machine"))
 	}
 	if dockerRuns(ctx) {
-		module, err := kindModule(ctx)
-		if err != nil {
-			return err
-		}
-		return (&kind{module: module}).loadImages(ctx, files)
+		return loadKind(ctx, files)
 	}
-	return loadNodes(ctx, files)
+	dir, err := home()
+	if err != nil {
+		return err
+	}
+	return loadNodes(ctx, stateIn(dir), files)
 }
 
 // Kubeconfig is where the kubeconfig of this machine's cluster is while one runs.
 func Kubeconfig() (string, error) {
-	dir, err := state()
-	return filepath.Join(dir, "kubeconfig"), err
+	dir, err := home()
+	return filepath.Join(stateIn(dir), "kubeconfig"), err
 }
 
 // GetTools gets what Start would get first, so that it takes no time then.

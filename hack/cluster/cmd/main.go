@@ -74,7 +74,7 @@ func up() *cobra.Command {
 		},
 	}
 	cmd.Flags().IntVar(&opts.Nodes, "nodes", 1, "how many nodes")
-	cmd.Flags().StringVar(&opts.LogDir, "logs", "", "a directory for logs, which stay there (default: a temporary one)")
+	cmd.Flags().StringVar(&opts.LogDir, "logs", "", "a directory for logs, which stay there (default: one that goes with the cluster)")
 	cmd.Flags().StringSliceVar(&opts.Images, "image", nil, "a file with an image, as docker save writes it, to load")
 	cmd.Flags().BoolVar(&product, "product", false, "build and load the product's images, voiceroom-<command>:dev")
 	return cmd
