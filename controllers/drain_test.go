@@ -55,7 +55,7 @@ func TestNamespaceQuota(t *testing.T) {
 	must(t, cluster.Delete(t.Context(), podOf(t, first)))
 	until(t, "another pod holds the room with the old caps", func() (bool, error) {
 		c := refresh(t, first)
-		return first.Status.Media != nil && first.Status.Media.Epoch == 2 && c.Reason == v1alpha1.ReasonQuotaExceeded && c.Status == metav1.ConditionTrue, nil
+		return first.Status.Media != nil && first.Status.Media.Epoch > 1 && c.Reason == v1alpha1.ReasonQuotaExceeded && c.Status == metav1.ConditionTrue, nil
 	})
 	if first.Status.EffectiveMaxMembers != 50 {
 		t.Errorf("in the next pod the caps are %d", first.Status.EffectiveMaxMembers)
