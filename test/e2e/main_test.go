@@ -16,9 +16,8 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
-	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
-
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"voiceroom.dev/voiceroom/hack/cluster"
 	"voiceroom.dev/voiceroom/hack/images"
@@ -58,10 +57,15 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	logs, err := os.MkdirTemp("", "voiceroom-e2e-logs-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
-	if err := world.start(ctx, dir); err != nil {
-		fmt.Fprintln(os.Stderr, "starting the cluster:", err)
+	if err := world.start(ctx, dir, logs); err != nil {
+		fmt.Fprintf(os.Stderr, "starting the cluster: %v; its logs are in %s\n", err, logs)
 		return 1
 	}
 	code := m.Run()
@@ -69,11 +73,14 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "stopping the cluster:", err)
 		return 1
 	}
+	if code == 0 {
+		_ = os.RemoveAll(logs)
+	}
 	return code
 }
 
 // start builds the images of two versions and starts a cluster of two nodes that have them.
-func (w *World) start(ctx context.Context, dir string) error {
+func (w *World) start(ctx context.Context, dir, logs string) error {
 	say := func(format string, args ...any) {
 		fmt.Printf("%s  %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
 	}
@@ -99,7 +106,7 @@ func (w *World) start(ctx context.Context, dir string) error {
 		return err
 	}
 	say("starting a cluster of two nodes")
-	w.cluster, err = cluster.Start(ctx, cluster.Options{Nodes: 2, Images: append(files, dial), Progress: os.Stderr})
+	w.cluster, err = cluster.Start(ctx, cluster.Options{Nodes: 2, Images: append(files, dial), LogDir: logs, Progress: os.Stderr})
 	if err != nil {
 		return err
 	}
