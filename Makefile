@@ -43,8 +43,9 @@ test-browser: ## Let Chromium and Firefox talk to each other through a whole sys
 
 .PHONY: e2e
 e2e: ## Install on a real cluster, talk, kill, drain, upgrade, uninstall. Needs Docker, or root on Linux.
-	@echo "getting a cluster (without Docker it is built, half an hour the first time), then using it"
+	@echo "getting a cluster (without Docker it is built, a quarter of an hour the first time), then using it"
 	go run ./hack/cluster/cmd tools
+	CLUSTER_TEST=1 go test -count=1 -timeout 10m ./hack/cluster
 	go test -count=1 -timeout 30m -v ./test/e2e
 
 .PHONY: torture
