@@ -15,6 +15,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
@@ -185,14 +186,11 @@ func leaderKilled(t *testing.T) {
 	leader := func() string {
 		var lease coordinationv1.Lease
 		must(t, world.client.Get(t.Context(), client.ObjectKey{Namespace: "kube-system", Name: "voiceroom-operator"}, &lease))
-		if lease.Spec.HolderIdentity == nil {
-			return ""
-		}
-		pod, _, _ := strings.Cut(*lease.Spec.HolderIdentity, "_")
-		return pod
+		return ptr.Deref(lease.Spec.HolderIdentity, "")
 	}
 	first := leader()
-	sigkill(t, first)
+	pod, _, _ := strings.Cut(first, "_")
+	sigkill(t, pod) // its pod may start another, which may be the next to lead
 	until(t, "another operator leads", func() (bool, error) {
 		now := leader()
 		return now != "" && now != first, fmt.Errorf("%s leads", now)
