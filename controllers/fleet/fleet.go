@@ -24,6 +24,10 @@ const (
 	// takes two and a half seconds to notice a silent pod; with what comes after it, its
 	// people hear again within five. A refused connection counts at once.
 	lostAfter = 1500 * time.Millisecond
+	// unmetAfter is the same for a pod that has not answered this process yet: another
+	// operator claimed it. Network policies let a new operator's calls through only when
+	// every node has learned of its address.
+	unmetAfter = 10 * time.Second
 	// meetings are how many pods are called for the first time at once.
 	meetings = 64
 	// summaryEvery is how often a change of members or mics wakes the controller.
@@ -158,6 +162,7 @@ func (f *Fleet) adopt(c Claim, state *room.State) *follower {
 	n := &follower{fleet: f, cancel: cancel, claim: c, pod: f.dialer.Pod(c.Endpoint, c.PodUID), urgent: make(chan struct{}, 1),
 		turn: make(chan struct{}), met: sync.OnceFunc(func() { <-f.turns }),
 		lostAt: f.clock.Now()}
+	n.reached = state != nil && state.Epoch == c.Epoch // it has just taken the room from us
 	if state != nil {
 		n.mirror.Learn(state)
 	}

@@ -34,6 +34,7 @@ type follower struct {
 	mirror  room.Replica
 	shared  *room.State // a clone of its state that was given out; nil when that has changed
 	live    bool
+	reached bool      // the pod has answered us since it was claimed
 	refused bool      // the last call found nobody listening
 	lostAt  time.Time // since when it is not live
 }
@@ -41,13 +42,23 @@ type follower struct {
 func (n *follower) replica() Replica {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	silent := !n.live && !n.refused && n.mayCall() && n.fleet.clock.Since(n.lostAt) >= lostAfter
-	r := Replica{Epoch: n.claim.Epoch, Live: n.live, Lost: silent || !n.live && n.refused, Silent: silent}
+	lost := !n.live && (n.refused && n.reached || n.mayCall() && n.fleet.clock.Since(n.lostAt) >= n.patience())
+	r := Replica{Epoch: n.claim.Epoch, Live: n.live, Lost: lost, Silent: lost && !n.refused}
 	if state := n.mirror.State(); state != nil && n.shared == nil {
 		n.shared = state.Clone()
 	}
 	r.State = n.shared
 	return r
+}
+
+// patience is how long the pod may fail to answer before it is lost. One that never answered
+// us says less of itself: the network may not know yet that we may call it. That it has
+// ended, its kubelet says. Call it with the lock held.
+func (n *follower) patience() time.Duration {
+	if n.reached {
+		return lostAfter
+	}
+	return unmetAfter
 }
 
 func (n *follower) isLive() bool {
@@ -169,7 +180,7 @@ func (n *follower) apply(f mediaapi.Frame) (news bool, err error) {
 		n.watched, n.shared = e.Seq, nil
 		n.fleet.listener.Event(n.mirror.State().ID, *e)
 	}
-	n.live, n.refused = true, false
+	n.live, n.reached, n.refused = true, true, false
 	n.fleet.errandsOf(n.claim.RoomUID, n.mirror.State(), f)
 	return news, nil
 }
@@ -187,6 +198,7 @@ func (n *follower) replace(take func(*room.State), s *room.State) bool {
 func (n *follower) learn(s *room.State) {
 	n.mu.Lock()
 	news := n.replace(n.mirror.Learn, s)
+	n.reached = true
 	n.mu.Unlock()
 	if news {
 		n.fleet.wake(n.claim.Room, 0)
