@@ -71,8 +71,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if apierrors.IsNotFound(err) || err == nil && vr.DeletionTimestamp != nil {
 		r.journeys.gone(req.NamespacedName, r.Clock.Now())
 		r.Fleet.Deleted(req.NamespacedName)
-		r.Allocator.Release(req.NamespacedName)
-		r.quotas.forget(req.NamespacedName)
+		r.wantsNothing(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	if err != nil {

@@ -122,5 +122,6 @@ func waitsForPod(vr *v1alpha1.VoiceRoom) bool {
 func (r *Reconciler) stays(vr *v1alpha1.VoiceRoom) {
 	if meta.RemoveStatusCondition(&vr.Status.Conditions, v1alpha1.ConditionDraining) {
 		r.Allocator.Release(client.ObjectKeyFromObject(vr))
+		r.turns.end(client.ObjectKeyFromObject(vr))
 	}
 }

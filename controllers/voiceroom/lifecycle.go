@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -103,6 +104,7 @@ func (r *Reconciler) live(_ context.Context, vr *v1alpha1.VoiceRoom) (ctrl.Resul
 		r.shut(vr, v.reason)
 	case sleep:
 		r.Fleet.Rest(vr.UID)
+		r.wantsNothing(client.ObjectKeyFromObject(vr))
 		vr.Status.Phase = v1alpha1.RoomAsleep
 		vr.Status.Media = &v1alpha1.RoomMediaStatus{Epoch: epoch(vr)}
 		vr.Status.EffectiveMaxMembers, vr.Status.EffectiveMaxMics = 0, 0 // its share is others' meanwhile
@@ -111,6 +113,13 @@ func (r *Reconciler) live(_ context.Context, vr *v1alpha1.VoiceRoom) (ctrl.Resul
 		vr.Status.Phase, vr.Status.EmptySince = v1alpha1.RoomPending, nil
 	}
 	return after(v.wait), nil
+}
+
+// wantsNothing forgets what a room waits for and was promised: it ended, sleeps or is gone.
+func (r *Reconciler) wantsNothing(room types.NamespacedName) {
+	r.Allocator.Release(room)
+	r.quotas.forget(room)
+	r.turns.end(room)
 }
 
 // shut ends the room in its status. Its pod follows from that (see Sweeper), and
@@ -131,8 +140,7 @@ func (r *Reconciler) end(ctx context.Context, vr *v1alpha1.VoiceRoom) (ctrl.Resu
 		return ctrl.Result{}, nil
 	}
 	r.Fleet.Rest(vr.UID) // until this end is stored: see Reconcile
-	r.Allocator.Release(client.ObjectKeyFromObject(vr))
-	r.quotas.forget(client.ObjectKeyFromObject(vr))
+	r.wantsNothing(client.ObjectKeyFromObject(vr))
 	pods, err := r.podsOf(ctx, vr)
 	if err != nil {
 		return ctrl.Result{}, err

@@ -62,7 +62,7 @@ func (r *Reconciler) ensureMedia(ctx context.Context, vr *v1alpha1.VoiceRoom) (c
 	}
 	r.Fleet.Follow(claimOf(vr), nil)
 	if !live(vr, replica) {
-		return ctrl.Result{}, nil // the fleet wakes us
+		return after(replica.Patience), nil // the fleet wakes us if the pod answers
 	}
 	sealed := replica.State.Phase == room.Sealed
 	var soon ctrl.Result
@@ -239,7 +239,7 @@ func (r *Reconciler) keep(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *core
 	if !alone(vr, pod, pods) { // another may still forward calls; the pods' events wake us
 		return r.usher(ctx, vr, state, others(pod.UID, pods)), nil
 	}
-	r.turns.end(vr.UID)
+	r.turns.end(client.ObjectKeyFromObject(vr))
 	if err := r.Fleet.ReleaseHeld(ctx, vr.UID); err != nil {
 		ctrl.LoggerFrom(ctx).Info("held places not released yet", "reason", err.Error())
 		return after(putRetry), nil

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
 	"voiceroom.dev/voiceroom/controllers/fleet"
@@ -34,7 +35,7 @@ const (
 // is false if the room stays for now, and sets Draining to why.
 func (r *Reconciler) migrate(ctx context.Context, vr *v1alpha1.VoiceRoom, state *room.State) (bool, ctrl.Result, error) {
 	if state.Phase != room.Sealed { // what has begun goes on
-		if wait := r.turns.take(vr.UID, r.Clock.Now()); wait > 0 {
+		if wait := r.turns.take(client.ObjectKeyFromObject(vr), r.Clock.Now()); wait > 0 {
 			return false, after(wait), nil
 		}
 	}
@@ -43,7 +44,7 @@ func (r *Reconciler) migrate(ctx context.Context, vr *v1alpha1.VoiceRoom, state 
 		return false, ctrl.Result{}, err
 	}
 	if next == nil {
-		r.turns.end(vr.UID)
+		r.turns.end(client.ObjectKeyFromObject(vr))
 		r.draining(vr, short.reason, "pod %s has to go, but there is none to move the room to, which goes on there: %s", vr.Status.Media.Pod, short.message)
 		return false, after(podRetry), nil
 	}

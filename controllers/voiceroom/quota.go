@@ -50,7 +50,7 @@ func granted(vr *v1alpha1.VoiceRoom) caps {
 type quotas struct {
 	mu sync.Mutex
 	// promised are caps that rooms may have and whose status does not show it yet.
-	promised map[string]map[types.UID]caps
+	promised map[string]map[types.NamespacedName]caps
 	// refused are the rooms that wait, by what they share.
 	refused map[string]map[types.NamespacedName]struct{}
 }
@@ -81,23 +81,23 @@ func (q *quotas) admit(vr *v1alpha1.VoiceRoom, quota v1alpha1.NamespaceQuota, ro
 	}
 	delete(q.refused[share], name)
 	if q.promised == nil {
-		q.promised = map[string]map[types.UID]caps{}
+		q.promised = map[string]map[types.NamespacedName]caps{}
 	}
 	if q.promised[share] == nil {
-		q.promised[share] = map[types.UID]caps{}
+		q.promised[share] = map[types.NamespacedName]caps{}
 	}
-	q.promised[share][vr.UID] = wish(vr)
+	q.promised[share][name] = wish(vr)
 	return nil, nil
 }
 
 // settle forgets promises that a room's status shows, and those to rooms that are gone.
 func (q *quotas) settle(share string, rooms []v1alpha1.VoiceRoom) {
 	promised := q.promised[share]
-	open := make(map[types.UID]caps, len(promised))
+	open := make(map[types.NamespacedName]caps, len(promised))
 	for i := range rooms {
-		vr := &rooms[i]
-		if p, ok := promised[vr.UID]; ok && granted(vr).most(p) != granted(vr) {
-			open[vr.UID] = p
+		vr, name := &rooms[i], client.ObjectKeyFromObject(&rooms[i])
+		if p, ok := promised[name]; ok && granted(vr).most(p) != granted(vr) {
+			open[name] = p
 		}
 	}
 	if len(promised) > 0 {
@@ -111,15 +111,15 @@ func (q *quotas) taken(vr *v1alpha1.VoiceRoom, quota v1alpha1.NamespaceQuota, ro
 	var waiting []*v1alpha1.VoiceRoom
 	for i := range rooms {
 		other := &rooms[i]
-		has := granted(other).most(q.promised[shareOf(vr)][other.UID])
+		has := granted(other).most(q.promised[shareOf(vr)][client.ObjectKeyFromObject(other)])
 		if has == (caps{}) && claim(other) != nil { // its pod has not said yet
 			has = wish(other)
 		}
 		switch {
-		case other.UID == vr.UID, closed(other), asleep(other), other.DeletionTimestamp != nil:
-		case has != (caps{}):
+		case other.UID == vr.UID, closed(other), other.DeletionTimestamp != nil:
+		case has != (caps{}): // of one that sleeps: it was admitted, and its waking is not seen yet
 			sum = sum.plus(has)
-		case byAge(other, vr) < 0:
+		case !asleep(other) && byAge(other, vr) < 0:
 			waiting = append(waiting, other)
 		}
 	}
@@ -159,10 +159,16 @@ func (q *quotas) waiting(share string) []types.NamespacedName {
 	return names
 }
 
-// forget drops a room that wants nothing any more.
+// forget drops a room that wants no more than its status shows, with what it was promised:
+// caps that it has lowered since would count for ever.
 func (q *quotas) forget(name types.NamespacedName) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	for share, promised := range q.promised {
+		if delete(promised, name); len(promised) == 0 {
+			delete(q.promised, share)
+		}
+	}
 	for share, refused := range q.refused {
 		if delete(refused, name); len(refused) == 0 {
 			delete(q.refused, share)

@@ -101,3 +101,46 @@ func TestQuotaBetweenCacheAndStatus(t *testing.T) {
 		t.Errorf("%v wait", left)
 	}
 }
+
+// TestQuotaOfWhoWantsLess: what a room was promised and does not want any more is others',
+// also if nobody asked while it had it.
+func TestQuotaOfWhoWantsLess(t *testing.T) {
+	quota := v1alpha1.NamespaceQuota{MaxMembers: ptr.To[int32](100)}
+	var q quotas
+	admit := func(vr v1alpha1.VoiceRoom, seen ...v1alpha1.VoiceRoom) bool {
+		short, err := q.admit(&vr, quota, func() ([]v1alpha1.VoiceRoom, error) { return seen, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return short == nil
+	}
+	large, other := sharing("large", 0, caps{100, 1}, caps{}), sharing("other", 5, caps{60, 1}, caps{})
+	if !admit(large, large) {
+		t.Fatal("the first one was refused")
+	}
+	large = sharing("large", 0, caps{40, 1}, caps{100, 1}) // its pod had them; it wants less
+	q.forget(types.NamespacedName{Namespace: "default", Name: "large"})
+	if admit(other, large, other) {
+		t.Error("admitted before the pod has let go of them")
+	}
+	large.Status.EffectiveMaxMembers = 40
+	if !admit(other, large, other) {
+		t.Error("refused what was freed")
+	}
+}
+
+// TestQuotaOfWhoWakes: a room that was admitted counts also while the cache still shows it
+// asleep.
+func TestQuotaOfWhoWakes(t *testing.T) {
+	quota := v1alpha1.NamespaceQuota{MaxMembers: ptr.To[int32](100)}
+	var q quotas
+	sleeper, other := sharing("sleeper", 0, caps{60, 1}, caps{}), sharing("other", 5, caps{60, 1}, caps{})
+	sleeper.Status.Phase = v1alpha1.RoomAsleep
+	seen := func() ([]v1alpha1.VoiceRoom, error) { return []v1alpha1.VoiceRoom{sleeper, other}, nil }
+	for _, vr := range []*v1alpha1.VoiceRoom{&sleeper, &other} {
+		short, err := q.admit(vr, quota, seen)
+		if err != nil || (short != nil) != (vr == &other) {
+			t.Errorf("%s: refusal %+v, error %v", vr.Name, short, err)
+		}
+	}
+}

@@ -23,18 +23,18 @@ const (
 // ready to use. Safe for concurrent use.
 type turns struct {
 	mu      sync.Mutex
-	until   map[types.UID]time.Time // of the rooms that migrate
-	waiting map[types.UID]struct{}
+	until   map[types.NamespacedName]time.Time // of the rooms that migrate
+	waiting map[types.NamespacedName]struct{}
 }
 
 // take says how long a room has to wait before it asks again. With 0, it has a turn.
-func (t *turns) take(room types.UID, now time.Time) time.Duration {
+func (t *turns) take(room types.NamespacedName, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.until == nil {
-		t.until, t.waiting = map[types.UID]time.Time{}, map[types.UID]struct{}{}
+		t.until, t.waiting = map[types.NamespacedName]time.Time{}, map[types.NamespacedName]struct{}{}
 	}
-	maps.DeleteFunc(t.until, func(_ types.UID, until time.Time) bool { return !now.Before(until) })
+	maps.DeleteFunc(t.until, func(_ types.NamespacedName, until time.Time) bool { return !now.Before(until) })
 	if _, has := t.until[room]; !has && len(t.until) >= migrations {
 		t.waiting[room] = struct{}{}
 		return time.Duration(1+len(t.waiting)/migrations) * turnRetry
@@ -44,8 +44,9 @@ func (t *turns) take(room types.UID, now time.Time) time.Duration {
 	return 0
 }
 
-// end gives a turn back, or the wish for one.
-func (t *turns) end(room types.UID) {
+// end gives a turn back, or the wish for one: who only stopped asking would make all others
+// wait longer.
+func (t *turns) end(room types.NamespacedName) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.until, room)

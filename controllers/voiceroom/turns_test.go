@@ -9,7 +9,9 @@ import (
 
 func TestTurns(t *testing.T) {
 	var turns turns
-	room := func(n int) types.UID { return types.UID(fmt.Sprint(n)) }
+	room := func(n int) types.NamespacedName {
+		return types.NamespacedName{Namespace: "default", Name: fmt.Sprint(n)}
+	}
 	for n := range migrations {
 		if wait := turns.take(room(n), epochZero); wait != 0 {
 			t.Fatalf("room %d waits %v", n, wait)
@@ -38,5 +40,11 @@ func TestTurns(t *testing.T) {
 	}
 	if wait := turns.take(room(51), epochZero.Add(turnTime)); wait != 0 {
 		t.Errorf("a turn that nobody gave back goes on: wait %v", wait)
+	}
+	for n := range 11 * migrations {
+		turns.end(room(n))
+	}
+	if len(turns.until)+len(turns.waiting) != 0 {
+		t.Errorf("of rooms that want none any more, %d have a turn and %d wait", len(turns.until), len(turns.waiting))
 	}
 }
