@@ -2,7 +2,6 @@ package controllers_test
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -12,18 +11,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
 	"voiceroom.dev/voiceroom/hack/bot"
 	"voiceroom.dev/voiceroom/hack/controlplane"
 	"voiceroom.dev/voiceroom/hack/controlplane/child"
-	"voiceroom.dev/voiceroom/mediaapi"
 	"voiceroom.dev/voiceroom/room"
 	"voiceroom.dev/voiceroom/token"
 )
@@ -87,17 +85,7 @@ func enter(t *testing.T, vr *v1alpha1.VoiceRoom, gateway string) []*bot.Member {
 // seen is the room as a pod has it.
 func seen(t *testing.T, vr *v1alpha1.VoiceRoom) *room.State {
 	t.Helper()
-	var secret corev1.Secret
-	must(t, cluster.Get(t.Context(), client.ObjectKey{Namespace: systemNamespace, Name: v1alpha1.OperatorKeySecret}, &secret))
-	ring, err := token.ParseRing(secret.Data[v1alpha1.RingKey])
-	must(t, err)
-	var public corev1.ConfigMap
-	must(t, cluster.Get(t.Context(), client.ObjectKey{Namespace: systemNamespace, Name: v1alpha1.PublicKeysConfigMap}, &public))
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(public.Data[v1alpha1.CAFile]))
-	dialer := mediaapi.NewDialer(token.CallerOperator, token.NewMinter(func() *token.Ring { return ring }, time.Now, nil), func() *x509.CertPool { return roots }, time.Now)
-	defer dialer.Close()
-	state, err := dialer.Pod(vr.Status.Media.Endpoint, vr.Status.Media.PodUID).Get(t.Context(), 0)
+	state, err := dial(t, vr, token.CallerOperator, v1alpha1.OperatorKeySecret).Get(t.Context(), 0)
 	must(t, err)
 	return state
 }
@@ -190,4 +178,46 @@ func (g *guillotine) arm(left int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.left = left
+}
+
+// TestSealedWithoutSuccessor seals a room's pod, as an operator did that was killed then, while
+// there is no other pod and nothing is against this one any more. The room waits for one, and
+// costs nothing meanwhile.
+func TestSealedWithoutSuccessor(t *testing.T) {
+	w := &writes{seen: map[string]int{}}
+	startOperator(t, func(rt http.RoundTripper) http.RoundTripper { w.RoundTripper = rt; return w })
+	gateway := startGateway(t)
+	pool := newPool("single", 1, 1, 24800)
+	must(t, cluster.Create(t.Context(), pool))
+	vr := newRoom(t, "sealed", inPool("single"))
+	waitReady(t, vr)
+	enter(t, vr, gateway)
+	_, err := dial(t, vr, token.CallerOperator, v1alpha1.OperatorKeySecret).Command(t.Context(), 1, "", room.Seal{})
+	must(t, err)
+	waitCondition(t, vr, v1alpha1.ConditionDraining, metav1.ConditionTrue, v1alpha1.ReasonPoolExhausted)
+	written := func() int {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.seen["PATCH voicerooms/sealed/status"]
+	}
+	before := written()
+	for n := range 4 { // each time it is looked at, and another room comes and goes
+		metav1.SetMetaDataAnnotation(&vr.ObjectMeta, "test", fmt.Sprint(n))
+		must(t, cluster.Update(t.Context(), vr))
+		other := newRoom(t, "elsewhere")
+		waitReady(t, other)
+		removeRoom(t, other)
+		must(t, cluster.Get(t.Context(), client.ObjectKeyFromObject(vr), vr))
+	}
+	if n := written() - before; n > 2 { // what its pool's numbers say may change
+		t.Errorf("%d writes of the status of a room that waits", n)
+	}
+	changePool(t, pool, func(s *v1alpha1.MediaPoolSpec) { s.MaxPods = 3 })
+	until(t, "the room has moved", func() (bool, error) {
+		err := cluster.Get(t.Context(), client.ObjectKeyFromObject(vr), vr)
+		return vr.Status.Media != nil && vr.Status.Media.Epoch > 1 && vr.Status.Members == 2 &&
+			meta.FindStatusCondition(vr.Status.Conditions, v1alpha1.ConditionDraining) == nil, err
+	})
+	removeRoom(t, vr)
+	removePool(t, pool)
 }

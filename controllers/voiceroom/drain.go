@@ -30,8 +30,11 @@ func (r *Reconciler) drain(ctx context.Context, vr *v1alpha1.VoiceRoom) (ctrl.Re
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	sealed := sealed(vr, r.Fleet.Replica(vr.UID))
 	if !verdict.MustGo() {
-		r.stays(vr)
+		if !sealed {
+			r.stays(vr)
+		}
 		return after(verdict.Again), nil
 	}
 	policy := vr.Spec.Media.Drain
@@ -41,7 +44,7 @@ func (r *Reconciler) drain(ctx context.Context, vr *v1alpha1.VoiceRoom) (ctrl.Re
 		r.shut(vr, v1alpha1.CloseDrained)
 		r.stays(vr)
 		return ctrl.Result{}, nil
-	case policy.Policy == v1alpha1.DrainWait && !verdict.Urgent:
+	case policy.Policy == v1alpha1.DrainWait && !verdict.Urgent && !sealed:
 		due := drainingSince(vr, verdict, r.Clock.Now()).Add(waitOf(policy))
 		if left := due.Sub(r.Clock.Now()); left > 0 {
 			r.draining(vr, v1alpha1.ReasonWaitingForEnd, "%s; the room goes on there until it ends, and is moved at %s if it has not",

@@ -64,7 +64,7 @@ func (r *Reconciler) ensureMedia(ctx context.Context, vr *v1alpha1.VoiceRoom) (c
 	if !live(vr, replica) {
 		return after(replica.Patience), nil // the fleet wakes us if the pod answers
 	}
-	sealed := replica.State.Phase == room.Sealed
+	sealed := sealed(vr, replica)
 	var soon ctrl.Result
 	if sealed || mustMove(vr) {
 		var moves bool
@@ -79,6 +79,12 @@ func (r *Reconciler) ensureMedia(ctx context.Context, vr *v1alpha1.VoiceRoom) (c
 // live says whether a replica is the room's state now.
 func live(vr *v1alpha1.VoiceRoom, replica fleet.Replica) bool {
 	return replica.Live && replica.State != nil && int64(replica.Epoch) == epoch(vr) && int64(replica.State.Epoch) == epoch(vr)
+}
+
+// sealed says whether the room's pod takes no commands any more, for good: its move has begun.
+func sealed(vr *v1alpha1.VoiceRoom, replica fleet.Replica) bool {
+	s := replica.State
+	return s != nil && int64(s.Epoch) == epoch(vr) && s.Phase == room.Sealed
 }
 
 // claimOf is the room's claim as the fleet follows it.
