@@ -224,22 +224,25 @@ func TestLost(t *testing.T) {
 		for _, step := range []struct {
 			what string
 			do   func()
-			want bool
+			lost bool
+			left time.Duration
 		}{
-			{"watched", func() {}, false},
-			{"just lost", func() { n.lose(mediaapi.ErrUnreachable) }, false},
-			{"lost for long", func() { time.Sleep(lostAfter) }, true},
-			{"found", func() { take(t, n, mediaapi.Frame{}) }, false},
+			{"watched", func() {}, false, 0},
+			{"just lost", func() { n.lose(mediaapi.ErrUnreachable) }, false, lostAfter},
+			{"does not answer again", func() { time.Sleep(lostAfter - 1); n.lose(mediaapi.ErrUnreachable) }, false, 1},
+			{"lost for long", func() { time.Sleep(time.Nanosecond) }, true, 0},
+			{"found", func() { take(t, n, mediaapi.Frame{}) }, false, 0},
 			{"refuses our token", func() {
 				time.Sleep(time.Hour)
 				n.lose(refused)
 				time.Sleep(lostAfter - 1)
 				n.lose(refused)
 				time.Sleep(lostAfter - 1)
-			}, false},
+			}, false, 1},
 		} {
-			if step.do(); f.Replica("uid").Lost != step.want {
-				t.Errorf("%s: lost is %v", step.what, !step.want)
+			step.do()
+			if r := f.Replica("uid"); r.Lost != step.lost || r.Patience != step.left {
+				t.Errorf("%s: lost is %v, and it is waited for for another %v", step.what, r.Lost, r.Patience)
 			}
 		}
 	})

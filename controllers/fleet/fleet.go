@@ -57,6 +57,9 @@ type Replica struct {
 	Lost bool
 	// Silent says that a lost pod does not even refuse: it may well be alive.
 	Silent bool
+	// Patience is for how long yet a pod that does not answer is waited for before it is
+	// lost; 0: it is live, or lost.
+	Patience time.Duration
 }
 
 // Fleet follows the pods that hold rooms. It runs in the leader (it is a

@@ -42,8 +42,12 @@ type follower struct {
 func (n *follower) replica() Replica {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	lost := !n.live && (n.refused && n.reached || n.mayCall() && n.fleet.clock.Since(n.lostAt) >= n.patience())
+	left := n.patience()
+	lost := !n.live && left <= 0
 	r := Replica{Epoch: n.claim.Epoch, Live: n.live, Lost: lost, Silent: lost && !n.refused}
+	if !n.live && !lost {
+		r.Patience = left
+	}
 	if state := n.mirror.State(); state != nil && n.shared == nil {
 		n.shared = state.Clone()
 	}
@@ -51,14 +55,21 @@ func (n *follower) replica() Replica {
 	return r
 }
 
-// patience is how long the pod may fail to answer before it is lost. One that never answered
-// us says less of itself: the network may not know yet that we may call it. That it has
-// ended, its kubelet says. Call it with the lock held.
+// patience is how long yet the pod may fail to answer before it is lost. One that never
+// answered us says less of itself: the network may not know yet that we may call it. That it
+// has ended, its kubelet says. Call it with the lock held.
 func (n *follower) patience() time.Duration {
+	most := unmetAfter
 	if n.reached {
-		return lostAfter
+		most = lostAfter
 	}
-	return unmetAfter
+	switch {
+	case n.refused && n.reached:
+		return 0
+	case !n.mayCall():
+		return most
+	}
+	return max(0, most-n.fleet.clock.Since(n.lostAt))
 }
 
 func (n *follower) isLive() bool {
@@ -213,13 +224,9 @@ func (n *follower) lose(err error) {
 		n.lostAt = n.fleet.clock.Now()
 	}
 	n.live, n.refused = false, errors.Is(err, syscall.ECONNREFUSED)
-	refused := n.refused
 	n.mu.Unlock()
 	if was {
 		n.fleet.log.Info("lost the watch of a room's media pod", "room", n.claim.Room, "epoch", n.claim.Epoch, "reason", err.Error())
 	}
-	if was || refused {
-		n.fleet.wake(n.claim.Room, 0)
-	}
-	n.fleet.wake(n.claim.Room, lostAfter)
+	n.fleet.wake(n.claim.Room, 0) // it comes again when the patience is at its end
 }
