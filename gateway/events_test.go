@@ -295,7 +295,9 @@ func TestStreamsEndWhenThePodIsNotHeard(t *testing.T) {
 	var ahead atomic.Int64
 	w.startGateway(func(c *gateway.Config) {
 		dial := c.Dial
-		c.Dial = func(endpoint, podUID string) gateway.Pod { return cut{Pod: dial(endpoint, podUID), off: &off} }
+		c.Dial = func(life context.Context, endpoint, podUID string) gateway.Pod {
+			return cut{Pod: dial(life, endpoint, podUID), off: &off}
+		}
 		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	})
 	ann := w.enter(w.hostTicket(), "Ann")

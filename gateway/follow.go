@@ -19,8 +19,8 @@ func Index(ctx context.Context, c cache.Cache) error {
 	return nil
 }
 
-// Follow tells event streams what happens to rooms, as the cache learns of it,
-// until ctx ends. It returns once the cache has been read.
+// Follow tells event streams what happens to rooms, and ends calls to pods that rooms no
+// longer claim, as the cache learns of it, until ctx ends. It returns once the cache has been read.
 func (g *Gateway) Follow(ctx context.Context, c cache.Cache) error {
 	informer, err := c.GetInformer(ctx, &v1alpha1.VoiceRoom{})
 	if err != nil {
@@ -46,6 +46,7 @@ func (g *Gateway) Follow(ctx context.Context, c cache.Cache) error {
 
 func (g *Gateway) noteRoom(o any, deleted bool) {
 	if vr, ok := o.(*v1alpha1.VoiceRoom); ok {
+		g.claims.note(vr, deleted)
 		g.streams.roomChanged(vr, deleted)
 	}
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"io"
@@ -54,12 +55,15 @@ type Providers interface {
 	Get(name string) (chat.Provider, error)
 }
 
+// Dial returns a media pod whose calls last no longer than life; see [mediaapi.Client.While].
+type Dial func(life context.Context, endpoint, podUID string) Pod
+
 // Config of a Gateway. Everything but the fields with a default is required.
 type Config struct {
 	Cluster     Cluster
 	Credentials Credentials
 	Providers   Providers
-	Dial        func(endpoint, podUID string) Pod
+	Dial        Dial
 	Guests      Guests
 
 	// PublicURL is where people reach the gateway, for links; nil: as the request has it.
@@ -114,6 +118,7 @@ type Gateway struct {
 	commandRate  *limiter // per session, or subject from outside; so is lookRate
 	lookRate     *limiter
 	streams      *streams
+	claims       *claims
 	handler      http.Handler
 }
 
@@ -136,6 +141,7 @@ func New(cfg Config) (*Gateway, error) {
 	g.commandRate = newLimiter(commandsPerSecond, commandsBurst, addressesKept, g.now)
 	g.lookRate = newLimiter(looksPerSecond, looksBurst, addressesKept, g.now)
 	g.streams = newStreams(g)
+	g.claims = &claims{rooms: map[types.UID]claim{}}
 	routes := g.routes()
 	if cfg.Web != nil {
 		page, err := newPage(cfg.Web, cfg.WebPolicy)

@@ -122,7 +122,7 @@ func (g *Gateway) locate(ctx context.Context, vr *v1alpha1.VoiceRoom) (place, er
 	case media == nil || media.Endpoint == "" || vr.Status.GroupID == "":
 		return place{}, refuse(http.StatusServiceUnavailable, codeRoomNotReady, "the room is being prepared").later()
 	}
-	p := place{pod: g.cfg.Dial(media.Endpoint, media.PodUID), vr: vr}
+	p := place{pod: g.cfg.Dial(g.claims.life(vr), media.Endpoint, media.PodUID), vr: vr}
 	p.Room = admission.Room{
 		ID:         room.ID{UID: string(vr.UID), Namespace: vr.Namespace, Name: vr.Name, GroupID: vr.Status.GroupID},
 		Epoch:      uint64(media.Epoch),

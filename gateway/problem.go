@@ -103,6 +103,9 @@ func refusalOf(err error) *refusal {
 	if r, ok := errors.AsType[*refusal](err); ok {
 		return r
 	}
+	if errors.Is(err, errMoved) { // the pod had not answered yet
+		return refuse(http.StatusServiceUnavailable, room.Moving, "the room has moved to another media pod; ask again").because(err)
+	}
 	if e, ok := errors.AsType[*admission.Error](err); ok {
 		return ofAdmission(e)
 	}
@@ -127,6 +130,9 @@ func refusalOf(err error) *refusal {
 
 func ofAdmission(e *admission.Error) *refusal {
 	r := refuse(statusOf(e.Code), e.Code, "%s", e.Detail).because(e)
+	if e.Code == admission.MediaUnavailable || e.Code == room.Moving {
+		return r // another pod is on its way, often in less than a second: the client's own patience will do
+	}
 	if e.Retryable && (r.status == http.StatusServiceUnavailable || r.status == http.StatusTooManyRequests) {
 		return r.later()
 	}

@@ -29,7 +29,9 @@ func TestWhoIsSlowedDownCostsThePodNothing(t *testing.T) {
 	var states atomic.Int64
 	w := newWorld(t, v1alpha1.VoiceRoomSpec{MaxMembers: 4, MaxMics: 3}, func(c *gateway.Config) {
 		dial := c.Dial
-		c.Dial = func(endpoint, podUID string) gateway.Pod { return counted{dial(endpoint, podUID), &states} }
+		c.Dial = func(life context.Context, endpoint, podUID string) gateway.Pod {
+			return counted{dial(life, endpoint, podUID), &states}
+		}
 		now := time.Now() // stands still: what is used up stays so
 		c.Now = func() time.Time { return now }
 	})

@@ -35,6 +35,22 @@ type Client struct {
 	dialer   *Dialer
 	endpoint string
 	podUID   string
+	life     context.Context //nolint:containedctx // of what the pod is called for, not of a call
+}
+
+// While returns a client whose calls last no longer than life. One that is over before the
+// pod has answered is ErrUnreachable, and the cause of life's end.
+func (c *Client) While(life context.Context) *Client {
+	while := *c
+	while.life = life
+	return &while
+}
+
+// within derives the context of a call, which ends with the client's life too.
+func (c *Client) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(c.life, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // Put hands the pod a room, or a newer spec of the one it has.
@@ -157,6 +173,8 @@ func reply[T any](ctx context.Context, c *Client, method, path string, body any)
 func (c *Client) do(ctx context.Context, method, path string, body, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	ctx, end := c.within(ctx)
+	defer end()
 	resp, err := c.send(ctx, method, path, body)
 	if err != nil {
 		return err
@@ -210,7 +228,9 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 
 // unreachable wraps err. A call that its own caller gave up says nothing about the pod.
 func (c *Client) unreachable(ctx context.Context, method, path string, err error) error {
-	if errors.Is(ctx.Err(), context.Canceled) {
+	if c.life.Err() != nil {
+		err = context.Cause(c.life)
+	} else if errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("%s %s at media pod %s: %w", method, path, c.endpoint, err)
 	}
 	return fmt.Errorf("%s %s at %s: %w: %w", method, path, c.endpoint, ErrUnreachable, err)

@@ -236,3 +236,29 @@ func TestStatus(t *testing.T) {
 		}
 	}
 }
+
+// A pod may keep a call waiting only while it is called for something.
+func TestWhile(t *testing.T) {
+	asked := make(chan struct{})
+	d, endpoint, _ := serve(t, time.Now, func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case asked <- struct{}{}:
+			<-r.Context().Done()
+		case <-r.Context().Done():
+		}
+	})
+	moved := errors.New("moved")
+	for name, call := range map[string]func(*mediaapi.Client) error{
+		"a call":  func(c *mediaapi.Client) error { _, err := c.Get(t.Context(), 1); return err },
+		"a watch": func(c *mediaapi.Client) error { return c.Watch(t.Context(), 1, 0, nil) },
+	} {
+		life, end := context.WithCancelCause(t.Context())
+		go func() { <-asked; end(moved) }()
+		if err := call(d.Pod(endpoint, "pod").While(life)); !errors.Is(err, mediaapi.ErrUnreachable) || !errors.Is(err, moved) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := call(d.Pod(endpoint, "pod").While(life)); !errors.Is(err, moved) {
+			t.Errorf("%s that comes too late: %v", name, err)
+		}
+	}
+}

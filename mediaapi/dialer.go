@@ -68,7 +68,7 @@ func NewDialer(caller string, minter *token.Minter, roots func() *x509.CertPool,
 // Pod returns the client of one pod. endpoint is the "ip:port" of its control
 // listener. A Client is cheap; it needs no closing.
 func (d *Dialer) Pod(endpoint, podUID string) *Client {
-	return &Client{dialer: d, endpoint: endpoint, podUID: podUID}
+	return &Client{dialer: d, endpoint: endpoint, podUID: podUID, life: context.Background()}
 }
 
 // Close closes the connections that are idle.

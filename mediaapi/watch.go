@@ -37,7 +37,7 @@ var errSilent = errors.New("the watch went silent")
 // frames queue, and a watcher that falls far behind is sent a snapshot in place of the
 // events it missed.
 func (c *Client) Watch(parent context.Context, epoch, after uint64, fn func(Frame) error) error {
-	ctx, cancel := context.WithCancel(parent)
+	ctx, cancel := c.within(parent)
 	defer cancel()
 	alarm := time.AfterFunc(silence, cancel)
 	defer alarm.Stop()
@@ -46,6 +46,8 @@ func (c *Client) Watch(parent context.Context, epoch, after uint64, fn func(Fram
 		switch {
 		case parent.Err() != nil:
 			return fmt.Errorf("watching media pod %s: %w", c.endpoint, parent.Err())
+		case c.life.Err() != nil:
+			err = context.Cause(c.life)
 		case ctx.Err() != nil:
 			err = errSilent
 		}

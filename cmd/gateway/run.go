@@ -82,7 +82,9 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 		cfg.Credentials.APIKeys = keys.APIKeys
 	}
 	cfg.Providers = chats
-	cfg.Dial = func(endpoint, podUID string) gateway.Pod { return dialer.Pod(endpoint, podUID) }
+	cfg.Dial = func(life context.Context, endpoint, podUID string) gateway.Pod {
+		return dialer.Pod(endpoint, podUID).While(life)
+	}
 	cfg.Web, cfg.WebPolicy = web.Files(), web.Policy
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(dialer)
