@@ -10,6 +10,12 @@ import (
 	"voiceroom.dev/voiceroom/test/docs/documents"
 )
 
+// sent are the messages that a pod sends, by their type.
+func sent() map[string]any {
+	return map[string]any{"welcome": &welcome{}, "snapshot": &snapshot{}, "events": &eventBatch{}, "slots": &slotsMessage{},
+		"heartbeat": &heartbeat{}, "reply": &replyMessage{}, "moved": &movedMessage{}, "bye": &bye{}}
+}
+
 // Every example of a message in docs/protocol.md is one: those of the server have only
 // fields that it sends, those of clients are requests that it takes.
 func TestProtocolsExamples(t *testing.T) {
@@ -17,13 +23,12 @@ func TestProtocolsExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sent := map[string]any{"welcome": &welcome{}, "snapshot": &snapshot{}, "events": &eventBatch{}, "slots": &slotsMessage{},
-		"heartbeat": &heartbeat{}, "reply": &replyMessage{}, "moved": &movedMessage{}, "bye": &bye{}}
+	messages := sent()
 	shown := map[string]bool{}
 	for _, example := range p.Examples("json") {
-		for messages := json.NewDecoder(bytes.NewReader([]byte(example.Text))); ; {
+		for texts := json.NewDecoder(bytes.NewReader([]byte(example.Text))); ; {
 			var text json.RawMessage
-			if err := messages.Decode(&text); errors.Is(err, io.EOF) {
+			if err := texts.Decode(&text); errors.Is(err, io.EOF) {
 				break
 			} else if err != nil {
 				t.Fatalf("protocol.md:%d: %v", example.Line, err)
@@ -32,7 +37,7 @@ func TestProtocolsExamples(t *testing.T) {
 			if err := json.Unmarshal(text, &named); err != nil {
 				t.Fatalf("protocol.md:%d: %v", example.Line, err)
 			}
-			message, ofServer := sent[named.Type]
+			message, ofServer := messages[named.Type]
 			if !ofServer {
 				if r := parseRequest(text); r.err != nil {
 					t.Errorf("protocol.md:%d: %s: %v", example.Line, text, r.err)
@@ -47,7 +52,7 @@ func TestProtocolsExamples(t *testing.T) {
 			}
 		}
 	}
-	for kind := range sent {
+	for kind := range messages {
 		if !shown[kind] {
 			t.Errorf("no example of %s", kind)
 		}
