@@ -111,7 +111,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 			Events: mgr.GetEventRecorder("voiceroom-groupchat"), Installation: installation, Now: wall.Now,
 			Counts: pace.New(summaries, groupchat.CountEvery)}).SetupWithManager(ctx, mgr),
 		(&mediapool.Reconciler{Client: consistent, Keyring: keyring, Events: mgr.GetEventRecorder("voiceroom-pool"),
-			Promised: allocator.Promised, Waiting: allocator.Waiting,
+			Promised: allocator.Promised, Waiting: allocator.Waiting, Starved: allocator.Source(),
 			Namespace: o.MediaNamespace, Image: o.MediaImage, Clock: wall, Pick: mathrand.IntN}).SetupWithManager(mgr),
 		(&voiceroom.Reconciler{Client: consistent, Fleet: rooms, Allocator: allocator, Dialer: dialer, Keyring: keyring, Tickets: tickets,
 			Events: mgr.GetEventRecorder("voiceroom-room"), Metrics: outcomes, Clock: wall, MediaNamespace: o.MediaNamespace, GatewayURL: o.GatewayURL,

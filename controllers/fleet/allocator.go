@@ -1,12 +1,16 @@
 package fleet
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
 	"voiceroom.dev/voiceroom/controllers/drain"
@@ -21,12 +25,23 @@ type Allocator struct {
 	mu       sync.Mutex
 	promised map[types.UID]types.NamespacedName // room by pod
 	waiting  []waiter                           // longest first
+	queue    workqueue.TypedRateLimitingInterface[reconcile.Request]
 }
 
 type waiter struct {
 	room  types.NamespacedName
 	pool  string
 	woken bool // by Next, and not back yet
+}
+
+// Source wakes a controller for every pool that one more room waits for.
+func (a *Allocator) Source() source.Source {
+	return source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.queue = q
+		return nil
+	})
 }
 
 // Take promises the room an idle pod out of a pool's pods. Asked again, it returns
@@ -52,11 +67,7 @@ func (a *Allocator) Take(pool *v1alpha1.MediaPool, room types.NamespacedName, po
 		}
 	}
 	if free == nil {
-		if i := slices.IndexFunc(a.waiting, func(w waiter) bool { return w.room == room }); i >= 0 {
-			a.waiting[i].woken = false // it keeps its place
-		} else {
-			a.waiting = append(a.waiting, waiter{room: room, pool: pool.Name})
-		}
+		a.await(room, pool.Name)
 		return nil
 	}
 	a.forget(room)
@@ -65,6 +76,19 @@ func (a *Allocator) Take(pool *v1alpha1.MediaPool, room types.NamespacedName, po
 	}
 	a.promised[free.UID] = room
 	return free
+}
+
+// await puts a room on the waiting list; one that is on it keeps its place. Call it with the
+// lock held.
+func (a *Allocator) await(room types.NamespacedName, pool string) {
+	if i := slices.IndexFunc(a.waiting, func(w waiter) bool { return w.room == room }); i >= 0 {
+		a.waiting[i].woken = false
+		return
+	}
+	a.waiting = append(a.waiting, waiter{room: room, pool: pool})
+	if a.queue != nil {
+		a.queue.Add(reconcile.Request{NamespacedName: types.NamespacedName{Name: pool}})
+	}
 }
 
 // better says whether to give pod a away before pod b.

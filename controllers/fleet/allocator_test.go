@@ -9,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
 )
@@ -164,5 +166,32 @@ func TestTwentyRoomsAtOnce(t *testing.T) {
 	wg.Wait()
 	if len(taken) != 20 {
 		t.Errorf("20 rooms share %d pods", len(taken))
+	}
+}
+
+// TestSource: a pool hears of each room that begins to wait, not of one that asks again. A new
+// leader's rooms may say in their status since long ago that they wait.
+func TestSource(t *testing.T) {
+	q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	defer q.ShutDown()
+	var a Allocator
+	if err := a.Source().Start(t.Context(), q); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		room string
+		news bool
+	}{{"a", true}, {"a", false}, {"b", true}} {
+		a.Take(poolNamed("default"), roomNamed(step.room), nil, nil, now)
+		if got := q.Len() == 1; got != step.news {
+			t.Fatalf("room %s waits: news is %v, want %v", step.room, got, step.news)
+		}
+		if step.news {
+			request, _ := q.Get()
+			q.Done(request)
+			if request.Name != "default" || request.Namespace != "" {
+				t.Errorf("told %v", request)
+			}
+		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
 	"voiceroom.dev/voiceroom/controllers/drain"
@@ -46,8 +47,10 @@ type Reconciler struct {
 	Events  events.EventRecorder
 	// Promised says whether a room is about to claim a pod.
 	Promised func(pod types.UID) bool
-	// Waiting is how many rooms wait for a pod of a pool.
+	// Waiting is how many rooms wait for a pod of a pool, and Starved tells of pools that one
+	// more waits for.
 	Waiting func(pool string) int
+	Starved source.Source
 	// Namespace is where media pods live, Image what they run unless their pool says
 	// otherwise.
 	Namespace, Image string

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -26,7 +25,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.MediaPool{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.Pod{}, podEvents{EventHandler: handler.EnqueueRequestsFromMapFunc(poolOf), see: r.see}).
 		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(r.poolsOn), builder.WithPredicates(drain.NodeChanged)).
-		Watches(&v1alpha1.VoiceRoom{}, handler.EnqueueRequestsFromMapFunc(poolOfRoom), builder.WithPredicates(startsToWait)).
+		WatchesRawSource(r.Starved).
 		Complete(r)
 }
 
@@ -82,26 +81,4 @@ func (r *Reconciler) poolsOn(ctx context.Context, node client.Object) []reconcil
 		}
 	}
 	return requests
-}
-
-func poolOfRoom(_ context.Context, o client.Object) []reconcile.Request {
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: o.(*v1alpha1.VoiceRoom).Spec.Media.Pool}}}
-}
-
-// startsToWait passes rooms that have just found no pod.
-var startsToWait = predicate.Funcs{
-	CreateFunc: func(event.CreateEvent) bool { return false },
-	DeleteFunc: func(event.DeleteEvent) bool { return false },
-	UpdateFunc: func(e event.UpdateEvent) bool { return !waits(e.ObjectOld) && waits(e.ObjectNew) },
-}
-
-// waits says whether a room has found no pod, to go on in or to move to.
-func waits(o client.Object) bool {
-	for _, kind := range []string{v1alpha1.ConditionMediaReady, v1alpha1.ConditionDraining} {
-		c := meta.FindStatusCondition(o.(*v1alpha1.VoiceRoom).Status.Conditions, kind)
-		if c != nil && (c.Reason == v1alpha1.ReasonWaitingForPod || c.Reason == v1alpha1.ReasonPoolExhausted) {
-			return true
-		}
-	}
-	return false
 }
