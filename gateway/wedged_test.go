@@ -43,8 +43,9 @@ func TestNobodyWaitsForAPodThatLostItsRoom(t *testing.T) {
 	var calling sync.WaitGroup
 	for _, c := range calls {
 		calling.Go(func() {
-			if a := w.do(c); a.status != http.StatusServiceUnavailable || a.code != string(room.Moving) {
-				t.Errorf("%s %s: %d %s, want moving", c.method, c.path, a.status, a.code)
+			a := w.do(c)
+			if a.status != http.StatusServiceUnavailable || a.code != string(room.Moving) || a.header.Get("Retry-After") != "" {
+				t.Errorf("%s %s: %d %s, want moving, to be asked again at once", c.method, c.path, a.status, a.code)
 			}
 		})
 	}
