@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -66,11 +67,12 @@ func (a *Allocator) Take(pool *v1alpha1.MediaPool, room types.NamespacedName, po
 			free = pod
 		}
 	}
+	a.renege(room) // or that pod is not replaced as long as the room waits
 	if free == nil {
 		a.await(room, pool.Name)
 		return nil
 	}
-	a.forget(room)
+	a.leave(room)
 	if a.promised == nil {
 		a.promised = map[types.UID]types.NamespacedName{}
 	}
@@ -107,15 +109,17 @@ func better(a, b *corev1.Pod, pool *v1alpha1.MediaPool) bool {
 func (a *Allocator) Release(room types.NamespacedName) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.forget(room)
+	a.renege(room)
+	a.leave(room)
 }
 
-func (a *Allocator) forget(room types.NamespacedName) {
-	for pod, owner := range a.promised {
-		if owner == room {
-			delete(a.promised, pod)
-		}
-	}
+// renege ends the promise to a room. Call it with the lock held.
+func (a *Allocator) renege(room types.NamespacedName) {
+	maps.DeleteFunc(a.promised, func(_ types.UID, owner types.NamespacedName) bool { return owner == room })
+}
+
+// leave takes a room off the waiting list. Call it with the lock held.
+func (a *Allocator) leave(room types.NamespacedName) {
 	a.waiting = slices.DeleteFunc(a.waiting, func(w waiter) bool { return w.room == room })
 }
 

@@ -195,3 +195,21 @@ func TestSource(t *testing.T) {
 		}
 	}
 }
+
+// TestVoidPromise: a pod that was promised and has to go is nobody's, or its pool would keep it
+// for a room that waits for another.
+func TestVoidPromise(t *testing.T) {
+	var a Allocator
+	pod := idlePod("a", time.Minute)
+	if a.Take(poolNamed("default"), roomNamed("a"), []corev1.Pod{pod}, nil, now) == nil {
+		t.Fatal("no pod")
+	}
+	pod.Spec.NodeName = "drained"
+	nodes := map[string]*corev1.Node{"drained": {Spec: corev1.NodeSpec{Unschedulable: true}}}
+	if got := a.Take(poolNamed("default"), roomNamed("a"), []corev1.Pod{pod}, nodes, now); got != nil {
+		t.Fatalf("took %s", got.Name)
+	}
+	if a.Promised(pod.UID) || a.Waiting("default") != 1 {
+		t.Errorf("promised: %v, %d wait", a.Promised(pod.UID), a.Waiting("default"))
+	}
+}
