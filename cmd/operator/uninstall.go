@@ -23,8 +23,8 @@ import (
 )
 
 // +kubebuilder:rbac:groups=voiceroom.dev,resources=voicerooms;groupchats,verbs=list
-// +kubebuilder:rbac:groups=voiceroom.dev,resources=mediapools;chatproviders,resourceNames=default,verbs=delete;get
-// +kubebuilder:rbac:groups=apps,namespace=voiceroom-system,resources=deployments,resourceNames=voiceroom-operator,verbs=delete;get
+// +kubebuilder:rbac:groups=voiceroom.dev,resources=mediapools;chatproviders,resourceNames=default,verbs=delete
+// +kubebuilder:rbac:groups=apps,namespace=voiceroom-system,resources=deployments,resourceNames=voiceroom-operator,verbs=delete
 // +kubebuilder:rbac:groups="",namespace=voiceroom-system,resources=secrets,resourceNames=voiceroom-token-keys;voiceroom-operator-key;voiceroom-gateway-key;voiceroom-ca,verbs=delete
 // +kubebuilder:rbac:groups="",namespace=voiceroom-system,resources=configmaps,resourceNames=voiceroom-keys;voiceroom-orphans,verbs=delete
 // +kubebuilder:rbac:groups="",namespace=voiceroom-media,resources=configmaps,resourceNames=voiceroom-keys,verbs=delete
