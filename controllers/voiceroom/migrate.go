@@ -63,6 +63,7 @@ func (r *Reconciler) migrate(ctx context.Context, vr *v1alpha1.VoiceRoom, state 
 	}
 	r.Events.Eventf(vr, nil, corev1.EventTypeNormal, v1alpha1.ReasonMigrating, "Migrate", "%s; the room moves from pod %s to pod %s", why, m.Pod, next.Name)
 	r.claim(vr, next)
+	r.draining(vr, v1alpha1.ReasonMigrating, "%s; the room moves to another pod", why) // it may have said that there is none
 	r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionTrue, v1alpha1.ReasonMigrating, "moving the room to pod %s", next.Name)
 	return true, ctrl.Result{}, nil
 }
