@@ -126,7 +126,11 @@ func (r *Reconciler) sealPredecessor(ctx context.Context, pod *corev1.Pod) (*roo
 	if err != nil {
 		return nil, err
 	}
-	return seal(ctx, r.Dialer.Pod(fleet.Endpoint(pod), string(pod.UID)), e)
+	state, err := seal(ctx, r.Dialer.Pod(fleet.Endpoint(pod), string(pod.UID)), e)
+	if err == nil && state.Epoch != e { // nobody may pass for the newest by saying so
+		return nil, fmt.Errorf("pod %s was claimed under epoch %d and tells of epoch %d", pod.Name, e, state.Epoch)
+	}
+	return state, err
 }
 
 // epochOf is the epoch under which a pod was claimed.
