@@ -20,6 +20,9 @@ const (
 	HealthPort  = 9090 // /healthz, /readyz, /metrics
 )
 
+// SafeToEvict is the annotation that tells the cluster autoscaler whether it may evict a pod.
+const SafeToEvict = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+
 // Assigned says whether the pod was given to a room. It stays so for ever.
 func Assigned(pod *corev1.Pod) bool { return pod.Labels[v1alpha1.LabelRoomUID] != "" }
 

@@ -21,8 +21,6 @@ const (
 	// members to go elsewhere, and the goodbye. That flag is not given here, or an image of
 	// an earlier version, which a pool may name, would not start.
 	stopSeconds = 60
-	// safeToEvict tells the cluster autoscaler whether it may evict a pod.
-	safeToEvict = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 	// nobody is the user of distroless images.
 	nobody = 65532
 )
@@ -51,7 +49,7 @@ func podFor(pool *v1alpha1.MediaPool, port int32, image, namespace, hash string)
 				"app.kubernetes.io/managed-by": "voiceroom-operator",
 			},
 			// Until it holds a room: who binds it says no.
-			Annotations:     map[string]string{safeToEvict: "true"},
+			Annotations:     map[string]string{fleet.SafeToEvict: "true"},
 			OwnerReferences: []metav1.OwnerReference{ownedBy(pool)},
 		},
 		Spec: corev1.PodSpec{

@@ -39,7 +39,7 @@ func TestPodFor(t *testing.T) {
 	if fleet.Assigned(pod) {
 		t.Error("a new pod counts as assigned")
 	}
-	if pod.Labels[v1alpha1.LabelTemplate] != "hash" || pod.Annotations[safeToEvict] != "true" || *pod.Spec.TerminationGracePeriodSeconds != 60 {
+	if pod.Labels[v1alpha1.LabelTemplate] != "hash" || pod.Annotations[fleet.SafeToEvict] != "true" || *pod.Spec.TerminationGracePeriodSeconds != 60 {
 		t.Errorf("labels %v, annotations %v, %d s to end", pod.Labels, pod.Annotations, *pod.Spec.TerminationGracePeriodSeconds)
 	}
 }

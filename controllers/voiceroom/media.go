@@ -29,8 +29,6 @@ const (
 	putRetry = time.Second
 	// podRetry is when a room without a pod looks for one if no pod's event woke it.
 	podRetry = 5 * time.Second
-	// safeToEvict tells the cluster autoscaler whether it may evict a pod.
-	safeToEvict = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 )
 
 // errNoAddress says that there is no address to tell clients.
@@ -177,7 +175,7 @@ func (r *Reconciler) bind(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *core
 	metav1.SetMetaDataLabel(&pod.ObjectMeta, v1alpha1.LabelRoomName, vr.Name)
 	metav1.SetMetaDataLabel(&pod.ObjectMeta, v1alpha1.LabelRoomUID, string(vr.UID))
 	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, v1alpha1.AnnotationEpoch, strconv.FormatInt(epoch(vr), 10))
-	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, safeToEvict, "false")
+	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, fleet.SafeToEvict, "false")
 	pod.OwnerReferences = nil
 	ctx, end := within(ctx, "bind")
 	defer end()
