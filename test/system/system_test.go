@@ -1,6 +1,6 @@
-// Package e2e proves the whole system: real control plane, real chat server, real
+// Package system proves the whole system: real control plane, real chat server, real
 // media processes, real WebRTC clients, and processes that are killed.
-package e2e
+package system
 
 import (
 	"context"
