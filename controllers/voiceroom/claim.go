@@ -54,6 +54,19 @@ type shortage struct {
 	retry           time.Duration // 0: what ends it wakes the room
 }
 
+// noAddress is why a room cannot be in a pod whose node nobody can be told an address of.
+func noAddress(vr *v1alpha1.VoiceRoom, pod *corev1.Pod) *shortage {
+	return &shortage{reason: v1alpha1.ReasonNodeWithoutAddress, message: fmt.Sprintf(
+		"node %s, where pod %s is, has no ExternalIP and no InternalIP, so that clients cannot be told where to connect: set network.advertise of MediaPool %s",
+		pod.Spec.NodeName, pod.Name, vr.Spec.Media.Pool)}
+}
+
+// distrust is why a room cannot be in a pod that answers the operator, but not as one that
+// trusts it or speaks its language.
+func distrust(pod *corev1.Pod, err error) *shortage {
+	return &shortage{reason: v1alpha1.ReasonPodUnreachable, message: fmt.Sprintf("pod %s refuses the operator: %v", pod.Name, err)}
+}
+
 // lacks says what the room has no media for, and tells it in an Event if it is news and
 // somebody has to do something about it: a pod that is on its way comes by itself.
 func (r *Reconciler) lacks(vr *v1alpha1.VoiceRoom, reason, format string, args ...any) {

@@ -135,14 +135,14 @@ func (r *Reconciler) handOver(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *
 	state, err := r.put(ctx, vr, pod, spec, seed)
 	switch {
 	case errors.Is(err, errNoAddress):
-		r.lacks(vr, v1alpha1.ReasonNodeWithoutAddress,
-			"node %s, where pod %s is, has no ExternalIP and no InternalIP, so that clients cannot be told where to connect: set network.advertise of MediaPool %s",
-			pod.Spec.NodeName, pod.Name, vr.Spec.Media.Pool)
+		short := noAddress(vr, pod)
+		r.lacks(vr, short.reason, "%s", short.message)
 		return after(podRetry), nil
 	case err != nil && apierrors.ReasonForError(err) != metav1.StatusReasonUnknown:
 		return ctrl.Result{}, err // of the API server, not the pod
 	case err != nil && fleet.Misconfigured(err):
-		r.lacks(vr, v1alpha1.ReasonPodUnreachable, "pod %s refuses the operator: %v", pod.Name, err)
+		short := distrust(pod, err)
+		r.lacks(vr, short.reason, "%s", short.message)
 		return after(putRetry), nil
 	case err != nil:
 		ctrl.LoggerFrom(ctx).Info("media pod did not take the room", "pod", pod.Name, "epoch", epoch(vr), "reason", err.Error())

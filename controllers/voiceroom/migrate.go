@@ -43,7 +43,12 @@ func (r *Reconciler) migrate(ctx context.Context, vr *v1alpha1.VoiceRoom, state 
 	if err != nil {
 		return false, ctrl.Result{}, err
 	}
-	if next == nil {
+	if next != nil {
+		if short, err = r.unfit(ctx, vr, next); err != nil {
+			return false, ctrl.Result{}, err
+		}
+	}
+	if short != nil {
 		r.turns.end(client.ObjectKeyFromObject(vr))
 		r.draining(vr, short.reason, "pod %s has to go, but there is none to move the room to, which goes on there: %s", vr.Status.Media.Pod, short.message)
 		return false, after(podRetry), nil
@@ -66,6 +71,25 @@ func (r *Reconciler) migrate(ctx context.Context, vr *v1alpha1.VoiceRoom, state 
 	r.draining(vr, v1alpha1.ReasonMigrating, "%s; the room moves to another pod", why) // it may have said that there is none
 	r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionTrue, v1alpha1.ReasonMigrating, "moving the room to pod %s", next.Name)
 	return true, ctrl.Result{}, nil
+}
+
+// unfit says why the next pod could not take the room, as far as that can be known before
+// this one is sealed: what every pod would be refused for, or refuses. A pod that does not
+// answer is left to the hand-over, which then takes another.
+func (r *Reconciler) unfit(ctx context.Context, vr *v1alpha1.VoiceRoom, next *corev1.Pod) (*shortage, error) {
+	advertise, err := r.advertise(ctx, vr, next)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(advertise) == 0:
+		return noAddress(vr, next), nil
+	}
+	call, cancel := context.WithTimeout(ctx, sealTimeout)
+	defer cancel()
+	if _, err := r.Dialer.Pod(fleet.Endpoint(next), string(next.UID)).Get(call, 0); fleet.Misconfigured(err) {
+		return distrust(next, err), nil
+	}
+	return nil, nil
 }
 
 // seal ends a room in a pod, but not its calls, and returns its last state. It may be
