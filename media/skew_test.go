@@ -1,16 +1,13 @@
 package media
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
-	"voiceroom.dev/voiceroom/mediaapi"
+	"voiceroom.dev/voiceroom/test/recording"
 )
 
 // said is a message as it went over the data channel.
@@ -32,7 +29,7 @@ func TestSkew(t *testing.T) {
 	for _, path := range files {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			heard := map[string]bool{}
-			for _, s := range recorded(t, path) {
+			for _, s := range recording.Read[said](t, path) {
 				var named struct{ Type string }
 				if err := json.Unmarshal(s.Message, &named); err != nil {
 					t.Fatal(err)
@@ -47,7 +44,7 @@ func TestSkew(t *testing.T) {
 					t.Errorf("%s is no message any more", named.Type)
 					continue
 				}
-				same(t, message, s.Message)
+				recording.Same(t, named.Type, message, s.Message)
 			}
 			for _, kind := range []string{"welcome", "snapshot", "events", "slots", "heartbeat", "reply", "bye"} {
 				if !heard[kind] {
@@ -55,50 +52,6 @@ func TestSkew(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func recorded(t *testing.T, path string) []said {
-	t.Helper()
-	file, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = file.Close() }()
-	var all []said
-	lines := bufio.NewScanner(file)
-	lines.Buffer(nil, mediaapi.MaxState)
-	for lines.Scan() {
-		var s said
-		if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, s)
-	}
-	if err := lines.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
-
-// same reads raw into a message, every field of it, and writes that again.
-func same(t *testing.T, message any, raw json.RawMessage) {
-	t.Helper()
-	strict := json.NewDecoder(bytes.NewReader(raw))
-	strict.DisallowUnknownFields()
-	if err := strict.Decode(message); err != nil {
-		t.Errorf("reading %s: %v", raw, err)
-		return
-	}
-	var before, now any
-	if err := json.Unmarshal(raw, &before); err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(marshal(message), &now); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(before, now); diff != "" {
-		t.Errorf("%T is said otherwise now (-then +now):\n%s", message, diff)
 	}
 }
 

@@ -1,17 +1,13 @@
 package mediaapi_test
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"voiceroom.dev/voiceroom/mediaapi"
 	"voiceroom.dev/voiceroom/room"
+	"voiceroom.dev/voiceroom/test/recording"
 )
 
 // exchange is a call that was granted, as it went over the wire. Tokens and SDP are left out.
@@ -56,7 +52,7 @@ func TestSkew(t *testing.T) {
 			for name := range wire {
 				missing[name] = true
 			}
-			for _, e := range exchanges(t, path) {
+			for _, e := range recording.Read[exchange](t, path) {
 				name := e.Method + " " + e.Path
 				types, ok := wire[name]
 				if !ok {
@@ -77,29 +73,6 @@ func TestSkew(t *testing.T) {
 	}
 }
 
-func exchanges(t *testing.T, path string) []exchange {
-	t.Helper()
-	file, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = file.Close() }()
-	var all []exchange
-	lines := bufio.NewScanner(file)
-	lines.Buffer(nil, mediaapi.MaxRequest)
-	for lines.Scan() {
-		var e exchange
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, e)
-	}
-	if err := lines.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
-
 // same reads raw into a value, every field of it, and writes that again.
 func same(t *testing.T, name string, value func() any, raw json.RawMessage) {
 	t.Helper()
@@ -110,18 +83,7 @@ func same(t *testing.T, name string, value func() any, raw json.RawMessage) {
 		t.Errorf("%s carries %s, which nobody reads", name, raw)
 		return
 	}
-	v := value()
-	strict := json.NewDecoder(bytes.NewReader(raw))
-	strict.DisallowUnknownFields()
-	if err := strict.Decode(v); err != nil {
-		t.Errorf("%s: reading %s: %v", name, raw, err)
-		return
-	}
-	again, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	differ(t, name, raw, again)
+	recording.Same(t, name, value(), raw)
 }
 
 // command reads a recorded command as a pod does, and writes it as a caller does.
@@ -141,20 +103,6 @@ func command(t *testing.T, raw json.RawMessage) {
 		t.Fatal(err)
 	}
 	if len(r.Body) > 0 {
-		differ(t, "command "+r.Type, r.Body, again)
-	}
-}
-
-func differ(t *testing.T, name string, before, now []byte) {
-	t.Helper()
-	var b, n any
-	if err := json.Unmarshal(before, &b); err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(now, &n); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(b, n); diff != "" {
-		t.Errorf("%s is said otherwise now (-then +now):\n%s", name, diff)
+		recording.Unchanged(t, "command "+r.Type, r.Body, again)
 	}
 }
