@@ -200,11 +200,19 @@ func (d *draw) reserve(subject string) room.Reserve {
 	}
 	if d.rarely(20, "odd") {
 		c.Name = pick(*d, names, "odd name")
-		if current := d.session(); current != nobodys { // former ones: TestTheSessionOfAUsedTokenIsReservedNoMore
+		if current := d.session(); d.outlivesTime(current) {
 			c.Session = current
 		}
 	}
 	return c
+}
+
+// outlivesTime says whether a session is no former one before the command is given, however
+// much time has passed that the model does not know of yet. The model forgets former ones:
+// TestTheSessionOfAUsedTokenIsReservedNoMore.
+func (d draw) outlivesTime(session string) bool {
+	p := d.model.bySession(session)
+	return p != nil && p.session == session && (p.until.IsZero() || p.status == room.Reserved)
 }
 
 // invite is a link, known already or new, or nil for an invitation of another kind.
