@@ -23,6 +23,9 @@ const (
 	shutdownTime = 2 * time.Second
 )
 
+// MaxAudienceTick is the longest Config.AudienceTick: three frames of Opus at 20 ms.
+const MaxAudienceTick = 60 * time.Millisecond
+
 // Config is what a Server needs. What says "empty", "nil" or "0" may be left out.
 type Config struct {
 	PodUID  string
@@ -33,6 +36,11 @@ type Config struct {
 	Advertise []netip.AddrPort
 	KeysDir   string // holds mediaapi.TokensFile, OperatorFile and GatewayFile
 	TLSDir    string // holds tls.crt and tls.key
+
+	// AudienceTick is how often who holds no microphone is sent what was said since: what has gathered
+	// leaves in one run, which costs less per packet the longer it is, and has waited for half the tick on
+	// average. At most MaxAudienceTick; 0: everybody is sent each packet at once.
+	AudienceTick time.Duration
 
 	Logger           *slog.Logger     // nil: slog.Default()
 	Now              func() time.Time // of tokens, leases and the room; nil: time.Now

@@ -27,6 +27,7 @@ type settings struct {
 	media    string
 	keys     string
 	tls      string
+	tick     time.Duration
 	grace    time.Duration
 	logLevel slog.Level
 }
@@ -75,6 +76,8 @@ still there after --grace, or on a second signal, is told to join again elsewher
 	flags.StringVar(&s.media, "media", "", "ip:port of WebRTC; without an ip, all addresses of the control address's family")
 	flags.StringVar(&s.keys, "keys", "", "directory of public keys")
 	flags.StringVar(&s.tls, "tls", "", "directory of the control API's certificate")
+	flags.DurationVar(&s.tick, "audience-tick", 20*time.Millisecond,
+		fmt.Sprintf("how often who holds no microphone is sent what was said since: 0, for at once, to %v; longer costs less CPU", media.MaxAudienceTick))
 	flags.DurationVar(&s.grace, "grace", 50*time.Second, "how long people may stay after SIGTERM; less than the pod's terminationGracePeriodSeconds")
 	flags.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "least level to log: debug, info, warn or error")
 	for _, name := range []string{"pod-uid", "control", "health", "media", "keys", "tls"} {
@@ -129,7 +132,7 @@ func run(ctx context.Context, cfg media.Config, grace time.Duration) error {
 }
 
 func (s *settings) config(log *slog.Logger) (media.Config, error) {
-	cfg := media.Config{PodUID: s.podUID, KeysDir: s.keys, TLSDir: s.tls, Logger: log}
+	cfg := media.Config{PodUID: s.podUID, KeysDir: s.keys, TLSDir: s.tls, AudienceTick: s.tick, Logger: log}
 	control, err := parseAddr("control", s.control)
 	if err != nil {
 		return cfg, err
@@ -140,6 +143,9 @@ func (s *settings) config(log *slog.Logger) (media.Config, error) {
 	}
 	if s.podUID == "" {
 		return cfg, fmt.Errorf("--pod-uid is empty")
+	}
+	if s.tick < 0 || s.tick > media.MaxAudienceTick {
+		return cfg, fmt.Errorf("--audience-tick=%v: it is 0s to %v", s.tick, media.MaxAudienceTick)
 	}
 	cfg.Control, cfg.Health = control.String(), health.String()
 	if port, ok := strings.CutPrefix(s.media, ":"); ok {

@@ -137,7 +137,7 @@ func TestServesAndStops(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	good := settings{podUID: "uid", control: "10.0.0.7:9443", health: "10.0.0.7:9090", media: ":40000"}
+	good := settings{podUID: "uid", control: "10.0.0.7:9443", health: "10.0.0.7:9090", media: ":40000", tick: 20 * time.Millisecond}
 	tests := []struct {
 		name      string
 		change    func(*settings)
@@ -153,6 +153,10 @@ func TestConfig(t *testing.T) {
 		{"no port", func(s *settings) { s.media = ":0" }, "", "", "--media"},
 		{"a name", func(s *settings) { s.control = "localhost:9443" }, "", "", "--control"},
 		{"no address", func(s *settings) { s.health = ":9090" }, "", "", "--health"},
+		{"the audience at once", func(s *settings) { s.tick = 0 }, "0.0.0.0:40000", "", ""},
+		{"the audience as late as can be", func(s *settings) { s.tick = 60 * time.Millisecond }, "0.0.0.0:40000", "", ""},
+		{"a tick too long", func(s *settings) { s.tick = 61 * time.Millisecond }, "", "", "--audience-tick=61ms"},
+		{"a tick back in time", func(s *settings) { s.tick = -time.Millisecond }, "", "", "--audience-tick=-1ms"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -171,6 +175,9 @@ func TestConfig(t *testing.T) {
 			var advertise netip.AddrPort
 			if len(cfg.Advertise) > 0 {
 				advertise = cfg.Advertise[0]
+			}
+			if cfg.AudienceTick != s.tick {
+				t.Errorf("the audience is served every %v, not every %v", cfg.AudienceTick, s.tick)
 			}
 			if cfg.Media.String() != test.media || test.advertise != "" && advertise.String() != test.advertise {
 				t.Errorf("media %s, advertised as %s", cfg.Media, advertise)
