@@ -174,7 +174,7 @@ func (p packetConn) WriteTo(b []byte, _ net.Addr) (int, error) {
 }
 
 func (p packetConn) Close() error                      { return p.c.dtls.in.Close() }
-func (p packetConn) LocalAddr() net.Addr               { return p.c.server.udp.conn.LocalAddr() }
+func (p packetConn) LocalAddr() net.Addr               { return net.UDPAddrFromAddrPort(p.c.server.local) }
 func (p packetConn) SetDeadline(t time.Time) error     { return p.c.dtls.in.SetReadDeadline(t) }
 func (p packetConn) SetReadDeadline(t time.Time) error { return p.c.dtls.in.SetReadDeadline(t) }
 func (p packetConn) SetWriteDeadline(time.Time) error  { return nil } // writes never wait

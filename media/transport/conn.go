@@ -156,7 +156,7 @@ func (c *Conn) SendKeys() (Keys, error) {
 // the socket has no room is dropped with ErrWouldBlock, and counted.
 func (c *Conn) WriteRTP(packet []byte) error { return c.write(packet) }
 
-// write is the only way onto the network besides STUN responses.
+// write is the only way onto the network besides STUN responses and a Batch.
 func (c *Conn) write(packet []byte) error {
 	c.gate.RLock()
 	defer c.gate.RUnlock()
@@ -171,7 +171,8 @@ func (c *Conn) write(packet []byte) error {
 }
 
 // Close ends the connection. It is idempotent; the first reason is the one that Handler.Closed gets.
-// After Close returns no packet of the connection reaches the network.
+// After Close returns nothing that this package itself sends for the connection reaches the network:
+// DTLS, the data channel, RTCP. RTP that lies in a Batch at that moment leaves with it.
 func (c *Conn) Close(reason error) { c.ending.Do(func() { c.end(reason) }) }
 
 // end does what Close says. Another caller of Close waits for it, so that the goodbye gets out.

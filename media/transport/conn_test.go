@@ -47,11 +47,21 @@ func (r *recorder) Closed(reason error)       { r.closed <- reason }
 
 func newServer(t testing.TB) *Server {
 	t.Helper()
+	return newServerOn(t, Config{Listen: loopback})
+}
+
+// newServerOn completes cfg with what a test does not care for.
+func newServerOn(t testing.TB, cfg Config) *Server {
+	t.Helper()
 	certificate, err := NewCertificate()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Listen(Config{Listen: loopback, Certificate: certificate})
+	cfg.Certificate = certificate
+	if cfg.Listen.Addr().IsUnspecified() {
+		cfg.Advertise = []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:40000")}
+	}
+	s, err := Listen(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,7 @@ package transport
 
 import "sync/atomic"
 
-// Counters count what a Server drops or refuses. They only grow.
+// Counters count what a Server sends, drops or refuses. They only grow.
 type Counters struct {
 	Accepted            atomic.Uint64 // offers answered
 	Connected           atomic.Uint64 // handshakes finished
@@ -18,6 +18,10 @@ type Counters struct {
 	SRTPAuthFailed      atomic.Uint64 // SRTP and SRTCP that failed authentication or were replayed
 	DTLSFailed          atomic.Uint64 // handshakes that failed
 	FingerprintMismatch atomic.Uint64 // of those, by the certificate
+	Sent                atomic.Uint64 // RTP packets handed to the kernel by a Batch
+	SentRuns            atomic.Uint64 // runs of them that the kernel cut into packets
+	SendCalls           atomic.Uint64 // system calls that took
+	RunsRefused         atomic.Uint64 // runs that the kernel did not cut; their packets went out one by one
 	SendDropped         atomic.Uint64 // packets dropped because a socket's buffer was full
 	SendFailed          atomic.Uint64 // packets the network refused
 	TCPRefused          atomic.Uint64 // TCP connections over the limit or without a check in time
@@ -43,6 +47,10 @@ func (c *Counters) Each(f func(name string, value uint64)) {
 		{"srtp_auth_failed", &c.SRTPAuthFailed},
 		{"dtls_failed", &c.DTLSFailed},
 		{"fingerprint_mismatch", &c.FingerprintMismatch},
+		{"sent", &c.Sent},
+		{"sent_runs", &c.SentRuns},
+		{"send_calls", &c.SendCalls},
+		{"runs_refused", &c.RunsRefused},
 		{"send_dropped", &c.SendDropped},
 		{"send_failed", &c.SendFailed},
 		{"tcp_refused", &c.TCPRefused},

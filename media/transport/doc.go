@@ -12,12 +12,12 @@
 //     The client's certificate must match the fingerprint of its offer.
 //   - SRTP and SRTCP (RFC 5764): AES-128-GCM first, then AES128-CM-HMAC-SHA1-80. This package
 //     unprotects what arrives and protects RTCP; RTP to the client is sealed by media/egress with the
-//     keys of [Conn.SendKeys] and leaves through [Conn.WriteRTP].
+//     keys of [Conn.SendKeys] and leaves with a [Batch], for many clients at once.
 //   - SCTP and the data channel "room" (RFC 8831, RFC 8832).
 //
-// All clients share one UDP socket and, on the same port number, one TCP listener (RFC 6544 passive
-// candidates, framed by RFC 4571). One goroutine reads the UDP socket and tells protocols apart by
-// their first byte (RFC 7983); it never blocks.
+// All clients share one port number, with a UDP socket for each core and one TCP listener (RFC 6544
+// passive candidates, framed by RFC 4571). One goroutine reads each UDP socket and tells protocols
+// apart by their first byte (RFC 7983); it never blocks. The kernel spreads the clients among the sockets.
 //
 // # Goroutines
 //

@@ -22,7 +22,13 @@ type host struct {
 
 func newHost(t *testing.T, s *Server) *host {
 	t.Helper()
-	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(s.Addr()))
+	return newHostOf(t, s.Addr())
+}
+
+// newHostOf is a host that sends to one of a server's addresses.
+func newHostOf(t *testing.T, server netip.AddrPort) *host {
+	t.Helper()
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(server))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +299,7 @@ func TestNothingAfterClose(t *testing.T) {
 
 	c.Close(ErrPeerClosed)
 	for seen := false; !seen; { // the flood may have filled the client's buffer
-		if err := s.udp.write(h.addr, []byte("marker")); err != nil {
+		if err := s.sockets[0].write(h.addr, []byte("marker")); err != nil {
 			t.Fatal(err)
 		}
 		select {
@@ -307,7 +313,7 @@ func TestNothingAfterClose(t *testing.T) {
 			t.Errorf("the writer ended with %v", err)
 		}
 	}
-	if err := s.udp.write(h.addr, []byte("end")); err != nil {
+	if err := s.sockets[0].write(h.addr, []byte("end")); err != nil {
 		t.Fatal(err)
 	}
 	if n := transporttest.Receive(t, late, "the end marker"); n != 0 {

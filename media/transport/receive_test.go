@@ -43,7 +43,7 @@ func newSealed(t testing.TB, s *Server) *sealed {
 	}
 	c.recv.setContext(context())
 	c.recv.start()
-	from := flow{addr: netip.MustParseAddrPort("127.0.0.1:9"), udp: s.udp}
+	from := flow{addr: netip.MustParseAddrPort("127.0.0.1:9"), udp: s.sockets[0]}
 	s.mu.Lock()
 	s.flows[from.key()] = c
 	c.ice.flows = append(c.ice.flows, from)
@@ -249,6 +249,6 @@ func FuzzDatagram(f *testing.F) {
 			b = c.seal(b)
 		}
 		c.rd.datagram(b, c.from, time.Now())
-		c.rd.datagram(b, flow{addr: netip.MustParseAddrPort("192.0.2.1:9"), udp: s.udp}, time.Now())
+		c.rd.datagram(b, flow{addr: netip.MustParseAddrPort("192.0.2.1:9"), udp: s.sockets[0]}, time.Now())
 	})
 }

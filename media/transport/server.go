@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -21,6 +22,9 @@ const (
 type Config struct {
 	// Listen is where UDP and TCP are listened on. With port 0 both get the same free port.
 	Listen netip.AddrPort
+	// Sockets is how many UDP sockets share the port, each read by a goroutine of its own. 0: one for each
+	// processor that Go uses. It is 1 where the kernel does not spread clients among them.
+	Sockets int
 	// Advertise is told to clients, in this order; empty: Listen, which must then be specific.
 	Advertise   []netip.AddrPort
 	Certificate *Certificate
@@ -35,7 +39,9 @@ type Server struct {
 	cfg      Config
 	log      *slog.Logger
 	counters Counters
-	udp      *udpSocket
+	local    netip.AddrPort
+	sockets  []*udpSocket // never empty
+	offload  offload
 	tcp      *net.TCPListener
 
 	mu         sync.RWMutex
@@ -64,15 +70,23 @@ func Listen(cfg Config) (*Server, error) {
 	if cfg.ConsentTimeout == 0 {
 		cfg.ConsentTimeout = defaultConsentTimeout
 	}
-	udp, tcp, err := listen(cfg.Listen)
+	switch {
+	case runtime.GOOS != "linux":
+		cfg.Sockets = 1 // elsewhere one of them would get all
+	case cfg.Sockets == 0:
+		cfg.Sockets = runtime.GOMAXPROCS(0)
+	}
+	tcp, sockets, err := listen(&cfg)
 	if err != nil {
 		return nil, fmt.Errorf("listen for media on %s: %w", cfg.Listen, err)
 	}
+	local := tcp.Addr().(*net.TCPAddr).AddrPort()
+	local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
 	if len(cfg.Advertise) == 0 {
-		cfg.Advertise = []netip.AddrPort{udp.local}
+		cfg.Advertise = []netip.AddrPort{local}
 	}
 	if err := checkAdvertise(cfg.Advertise); err != nil {
-		_ = udp.conn.Close()
+		closeUDP(sockets)
 		_ = tcp.Close()
 		return nil, fmt.Errorf("listen for media: %w", err)
 	}
@@ -80,7 +94,8 @@ func Listen(cfg Config) (*Server, error) {
 		cfg:        cfg,
 		log:        cfg.Logger,
 		candidates: candidateLines(cfg.Advertise),
-		udp:        udp,
+		local:      local,
+		sockets:    sockets,
 		tcp:        tcp,
 		ufrags:     map[string]*credential{},
 		flows:      map[flowKey]*Conn{},
@@ -88,27 +103,32 @@ func Listen(cfg Config) (*Server, error) {
 		tcps:       map[*tcpConn]struct{}{},
 		stop:       make(chan struct{}),
 	}
-	s.wg.Go(func() { s.readUDP(udp) })
+	s.probe()
+	for _, socket := range sockets {
+		s.wg.Go(func() { s.readUDP(socket) })
+	}
 	s.wg.Go(s.acceptTCP)
 	s.wg.Go(s.tick)
 	return s, nil
 }
 
-// listen opens both sockets on one port number. A free UDP port may be taken for TCP, hence the
-// attempts when any port will do.
-func listen(addr netip.AddrPort) (*udpSocket, *net.TCPListener, error) {
+// listen opens all sockets on one port number. TCP comes first, which nobody can share, so that no
+// datagrams of another Server are taken. A free TCP port may be taken for UDP, hence the attempts when
+// any port will do.
+func listen(cfg *Config) (*net.TCPListener, []*udpSocket, error) {
+	addr := cfg.Listen
 	var last error
 	for range listenAttempts {
-		udp, err := listenUDP(addr)
+		tcp, err := net.ListenTCP("tcp"+family(addr.Addr()), net.TCPAddrFromAddrPort(addr))
 		if err != nil {
 			return nil, nil, err
 		}
-		tcp, err := net.ListenTCP("tcp"+family(addr.Addr()),
-			net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr.Addr(), udp.local.Port())))
+		port := tcp.Addr().(*net.TCPAddr).AddrPort().Port()
+		sockets, err := listenUDP(netip.AddrPortFrom(addr.Addr(), port), cfg.Sockets, cfg.Logger)
 		if err == nil {
-			return udp, tcp, nil
+			return tcp, sockets, nil
 		}
-		_ = udp.conn.Close()
+		_ = tcp.Close()
 		if last = err; addr.Port() != 0 {
 			break
 		}
@@ -125,7 +145,10 @@ func family(a netip.Addr) string {
 }
 
 // Addr is the address of the sockets.
-func (s *Server) Addr() netip.AddrPort { return s.udp.local }
+func (s *Server) Addr() netip.AddrPort { return s.local }
+
+// Sockets is the number of UDP sockets, at least 1.
+func (s *Server) Sockets() int { return len(s.sockets) }
 
 // Counters are the Server's own; they go on counting.
 func (s *Server) Counters() *Counters { return &s.counters }
@@ -155,7 +178,7 @@ func (s *Server) Close() {
 		}
 		_ = s.tcp.Close()
 		s.closeTCPs()
-		_ = s.udp.conn.Close()
+		closeUDP(s.sockets)
 	}
 	s.wg.Wait()
 }

@@ -50,13 +50,18 @@ func TestAdvertise(t *testing.T) {
 	}
 }
 
+func needIPv6(t *testing.T) {
+	t.Helper()
+	l, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
+	if err != nil {
+		t.Skipf("no IPv6 here: %v", err)
+	}
+	_ = l.Close()
+}
+
 // An unspecified IPv6 address serves both families on one socket.
 func TestBothFamilies(t *testing.T) {
-	if l, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback}); err != nil {
-		t.Skipf("no IPv6 here: %v", err)
-	} else {
-		_ = l.Close()
-	}
+	needIPv6(t)
 	certificate, err := NewCertificate()
 	if err != nil {
 		t.Fatal(err)
@@ -69,13 +74,7 @@ func TestBothFamilies(t *testing.T) {
 	t.Cleanup(s.Close)
 	c, _ := waiting(t, s)
 	for _, address := range []string{"127.0.0.1", "::1"} {
-		to := netip.AddrPortFrom(netip.MustParseAddr(address), s.Addr().Port())
-		conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = conn.Close() })
-		h := &host{t: t, conn: conn, addr: conn.LocalAddr().(*net.UDPAddr).AddrPort()}
+		h := newHostOf(t, netip.AddrPortFrom(netip.MustParseAddr(address), s.Addr().Port()))
 		response := h.check(c.ice.current, useCandidate())
 		var mapped stun.XORMappedAddress
 		if err := mapped.GetFrom(response); err != nil || !mapped.IP.Equal(net.ParseIP(address)) {

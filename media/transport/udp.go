@@ -1,9 +1,12 @@
 package transport
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -22,32 +25,71 @@ const (
 type udpSocket struct {
 	conn  *net.UDPConn
 	raw   syscall.RawConn
-	local netip.AddrPort
 	v4    bool      // an AF_INET socket
 	sends sync.Pool // of *udpSend
 }
 
-func listenUDP(addr netip.AddrPort) (*udpSocket, error) {
-	conn, err := net.ListenUDP("udp"+family(addr.Addr()), net.UDPAddrFromAddrPort(addr))
-	if err != nil {
-		return nil, err
+// listenUDP opens n sockets on one address, among which the kernel spreads the clients by their
+// addresses (SO_REUSEPORT, socket(7)). Where that cannot be, one socket serves all.
+func listenUDP(addr netip.AddrPort, n int, log *slog.Logger) ([]*udpSocket, error) {
+	sockets, err := openUDP(addr, n)
+	if err == nil || n == 1 {
+		return sockets, err
 	}
+	one, failed := openUDP(addr, 1)
+	if failed != nil {
+		return nil, failed
+	}
+	log.Warn("one UDP socket serves all clients: several cannot share the address", "sockets", n, "error", err)
+	return one, nil
+}
+
+func openUDP(addr netip.AddrPort, n int) ([]*udpSocket, error) {
+	listen := net.ListenConfig{}
+	if n > 1 {
+		listen.Control = sharePort
+	}
+	sockets := make([]*udpSocket, 0, n)
+	for range n {
+		conn, err := listen.ListenPacket(context.Background(), "udp"+family(addr.Addr()), addr.String())
+		if err != nil {
+			closeUDP(sockets)
+			return nil, err
+		}
+		sockets = append(sockets, newUDPSocket(conn.(*net.UDPConn), addr.Addr().Is4()))
+	}
+	return sockets, nil
+}
+
+// sharePort lets other sockets of this user have the same port.
+func sharePort(_, _ string, raw syscall.RawConn) error {
+	var err error
+	if failed := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	}); failed != nil {
+		return failed
+	}
+	return os.NewSyscallError("setsockopt SO_REUSEPORT", err)
+}
+
+func closeUDP(sockets []*udpSocket) {
+	for _, s := range sockets {
+		_ = s.conn.Close()
+	}
+}
+
+func newUDPSocket(conn *net.UDPConn, v4 bool) *udpSocket {
 	// The kernel caps both at net.core.[rw]mem_max; smaller buffers drop sooner, and are counted.
 	_ = conn.SetReadBuffer(socketBuffer)
 	_ = conn.SetWriteBuffer(socketBuffer)
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
-	s := &udpSocket{conn: conn, raw: raw, v4: addr.Addr().Is4(), local: netip.AddrPortFrom(local.Addr().Unmap(), local.Port())}
+	raw, _ := conn.SyscallConn() // fails only for the zero UDPConn
+	s := &udpSocket{conn: conn, raw: raw, v4: v4}
 	s.sends.New = func() any {
 		u := &udpSend{}
 		u.do = u.send
 		return u
 	}
-	return s, nil
+	return s
 }
 
 // udpSend is one sendto. It is pooled with its bound method, so that a send allocates nothing.
@@ -57,15 +99,13 @@ type udpSend struct {
 	sa4    unix.SockaddrInet4
 	sa6    unix.SockaddrInet6
 	err    error
-	do     func(fd uintptr) bool
+	do     func(fd uintptr)
 }
 
-func (u *udpSend) send(fd uintptr) bool {
-	u.err = unix.Sendto(int(fd), u.packet, unix.MSG_DONTWAIT, u.to)
-	return true // never wait
-}
+func (u *udpSend) send(fd uintptr) { u.err = unix.Sendto(int(fd), u.packet, unix.MSG_DONTWAIT, u.to) }
 
-// write sends one datagram or drops it with ErrWouldBlock.
+// write sends one datagram or drops it with ErrWouldBlock. It goes by Control, which unlike Write does not wait for
+// others that use the socket.
 func (s *udpSocket) write(to netip.AddrPort, packet []byte) error {
 	u := s.sends.Get().(*udpSend)
 	u.packet = packet
@@ -76,7 +116,7 @@ func (s *udpSocket) write(to netip.AddrPort, packet []byte) error {
 		u.sa6.Port, u.sa6.Addr = int(to.Port()), to.Addr().As16()
 		u.to = &u.sa6
 	}
-	err := s.raw.Write(u.do)
+	err := s.raw.Control(u.do)
 	if err == nil {
 		err = u.err
 	}
