@@ -79,6 +79,25 @@ func TestLoweredCaps(t *testing.T) {
 	b.do(as(ann), TakeMic{Index: 0})
 }
 
+// Whether the audience hears a mix follows the spec alone, while the room goes on.
+func TestAudienceMode(t *testing.T) {
+	b := newBench(t)
+	b.enter(ann)
+	spec := *b.View().Settings.Spec
+	for _, mode := range []AudienceMode{Mix, Mix, Forward} {
+		spec.Generation++
+		spec.Audience = mode
+		events := b.do(Control, SetSpec{Spec: spec})
+		if got := b.View().Settings.Audience; got != mode || len(events) != 1 || events[0].Settings.Audience != mode {
+			t.Fatalf("the audience is on %q, not %q, after %+v", got, mode, events)
+		}
+	}
+	spec.Audience = Mix // of the generation that there is
+	if events := b.do(Control, SetSpec{Spec: spec}); len(events) > 0 {
+		t.Fatalf("it happened: %+v", events)
+	}
+}
+
 func TestCloseWithAMessage(t *testing.T) {
 	b := newBench(t, func(s *Spec) { s.Moderators = []string{"mod"} })
 	b.enter(ann)

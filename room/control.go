@@ -7,14 +7,20 @@ import (
 )
 
 func (c SetSpec) apply(r *Room, now time.Time, _ Actor) error {
-	settings := r.state.Settings
-	old, next := *settings.Spec, c.Spec
+	has, next := r.state.Settings.Spec.Generation, c.Spec.Generation
 	switch {
-	case next.Generation < old.Generation:
-		return refuse(StaleSpec, "generation %d is older than %d", next.Generation, old.Generation)
-	case next.Generation == old.Generation:
-		return nil
+	case next < has:
+		return refuse(StaleSpec, "generation %d is older than %d", next, has)
+	case next > has:
+		r.follow(c.Spec, now)
 	}
+	return nil
+}
+
+// follow applies what differs between the last intent and the next.
+func (r *Room) follow(next Spec, now time.Time) {
+	settings := r.state.Settings
+	old := *settings.Spec
 	r.setSettings(func(s *Settings) {
 		s.Generation = next.Generation
 		change(&s.DisplayName, old.DisplayName, next.DisplayName)
@@ -23,6 +29,7 @@ func (c SetSpec) apply(r *Room, now time.Time, _ Actor) error {
 		change(&s.Access, old.Access, next.Access)
 		change(&s.MicPolicy, old.MicPolicy, next.MicPolicy)
 		change(&s.Duplicates, old.Duplicates, next.Duplicates)
+		change(&s.Audience, old.Audience, next.Audience)
 		change(&s.MuteOnEntry, old.MuteOnEntry, next.MuteOnEntry)
 		change(&s.SpeakingSeconds, old.SpeakingSeconds, next.SpeakingSeconds)
 		change(&s.Announcement, old.Announcement, next.Announcement)
@@ -36,7 +43,6 @@ func (c SetSpec) apply(r *Room, now time.Time, _ Actor) error {
 	r.followModerators(old, next)
 	r.followAccess(settings)
 	r.followTurns(settings)
-	return nil
 }
 
 // change sets a value whose intent changed; one that did not stays as moderators left it.

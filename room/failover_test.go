@@ -238,6 +238,21 @@ func TestSeedOfAListOfMembers(t *testing.T) {
 	}
 }
 
+// A pod of an earlier version keeps of an intent what it knows. The next pod follows the rest, and
+// undoes nothing of what moderators changed.
+func TestSeedOfAnEarlierVersion(t *testing.T) {
+	b := newBench(t)
+	b.enter(ann)
+	b.do(as(ann), Configure{Announcement: new("Tea at five.")})
+	seed := b.State()
+	spec := *seed.Settings.Spec
+	spec.Audience = Mix
+	s := New(seed.ID, 2, spec, seed, t0).View().Settings
+	if s.Audience != Mix || s.Spec.Audience != Mix || s.Announcement != "Tea at five." {
+		t.Fatalf("settings are %+v", s)
+	}
+}
+
 // What is remembered of a subject may be newer than the list of members and microphones.
 func TestSeedWithNewerRecords(t *testing.T) {
 	b := newBench(t)

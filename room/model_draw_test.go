@@ -76,6 +76,7 @@ func (d draw) spec(generation int64) room.Spec {
 		Access:          pick(d, accesses, "access"),
 		MicPolicy:       pick(d, policies, "policy"),
 		Duplicates:      pick(d, []room.Duplicates{"", room.Replace, room.Refuse}, "duplicates"),
+		Audience:        pick(d, []room.AudienceMode{"", room.Forward, room.Mix}, "audience"),
 		MuteOnEntry:     d.yes("mute on entry"),
 		SpeakingSeconds: pick(d, []int{0, 0, 30, 90}, "speaking seconds"),
 		Announcement:    pick(d, names[:3], "announcement"),

@@ -80,6 +80,7 @@ func (m *model) follow(next room.Spec) {
 	differ(&now.Access, old.Access, next.Access)
 	differ(&now.MicPolicy, old.MicPolicy, next.MicPolicy)
 	differ(&now.Duplicates, old.Duplicates, next.Duplicates)
+	differ(&now.Audience, old.Audience, next.Audience)
 	differ(&now.MuteOnEntry, old.MuteOnEntry, next.MuteOnEntry)
 	differ(&now.SpeakingSeconds, old.SpeakingSeconds, next.SpeakingSeconds)
 	differ(&now.Announcement, old.Announcement, next.Announcement)
@@ -152,7 +153,7 @@ func (m *model) state() *room.State {
 	c := m.choice
 	s := &room.State{Epoch: m.epoch, Phase: m.phase(), ActivatedAt: at(m.activated), EmptySince: at(m.empty), CloseReason: m.reason, CloseMessage: m.message}
 	s.Settings = room.Settings{Generation: c.Generation, DisplayName: c.DisplayName, MaxMembers: c.MaxMembers, MaxMics: c.MaxMics, Access: c.Access, MicPolicy: c.MicPolicy,
-		Duplicates: c.Duplicates, MuteOnEntry: c.MuteOnEntry, SpeakingSeconds: c.SpeakingSeconds, Announcement: c.Announcement, Metadata: c.Metadata,
+		Duplicates: c.Duplicates, Audience: c.Audience, MuteOnEntry: c.MuteOnEntry, SpeakingSeconds: c.SpeakingSeconds, Announcement: c.Announcement, Metadata: c.Metadata,
 		Owner: c.Owner, Moderators: c.Moderators, Host: m.host, HostGone: at(m.hostGone), InvitesSince: at(m.reset), Spec: &m.spec}
 	for i, is := range m.locked {
 		if is {

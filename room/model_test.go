@@ -353,7 +353,7 @@ func (m *model) nextEpoch(now time.Time, spec room.Spec) {
 		p.status, p.session, p.keys, p.next, p.until = room.Held, "", nil, nil, now.Add(room.Outlived)
 	}
 	m.lease, m.strangers = time.Time{}, now.Add(room.Outlived)
-	if spec.Generation > m.spec.Generation {
+	if spec.Generation >= m.spec.Generation {
 		m.follow(spec)
 	}
 	for _, p := range m.people { // whom the new intent throws out was never in this pod

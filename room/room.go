@@ -90,7 +90,9 @@ func New(id ID, epoch uint64, spec Spec, seed *State, now time.Time) *Room {
 	}
 	if seed != nil {
 		r.seed(seed, now)
-		_ = SetSpec{Spec: spec}.apply(r, now, Control) // an older spec changes nothing
+		if spec.Generation >= r.state.Settings.Spec.Generation {
+			r.follow(spec, now) // the same one, too: a pod of an earlier version did not know all of its fields
+		}
 		r.noteHost(now)
 		r.noteEmpty()
 		r.expectState()
@@ -107,7 +109,7 @@ func New(id ID, epoch uint64, spec Spec, seed *State, now time.Time) *Room {
 
 func settingsOf(s Spec) Settings {
 	return Settings{Generation: s.Generation, DisplayName: s.DisplayName, MaxMembers: s.MaxMembers, MaxMics: s.MaxMics,
-		Access: s.Access, MicPolicy: s.MicPolicy, Duplicates: s.Duplicates, MuteOnEntry: s.MuteOnEntry, SpeakingSeconds: s.SpeakingSeconds,
+		Access: s.Access, MicPolicy: s.MicPolicy, Duplicates: s.Duplicates, Audience: s.Audience, MuteOnEntry: s.MuteOnEntry, SpeakingSeconds: s.SpeakingSeconds,
 		Announcement: s.Announcement, Metadata: maps.Clone(s.Metadata),
 		Owner: s.Owner, Host: s.Owner, Moderators: slices.Clone(s.Moderators), Spec: &s}
 }

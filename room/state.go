@@ -25,6 +25,7 @@ type Spec struct {
 	Access          Access            `json:"access"`
 	MicPolicy       MicPolicy         `json:"micPolicy"`
 	Duplicates      Duplicates        `json:"duplicates,omitempty"` // empty: Replace
+	Audience        AudienceMode      `json:"audience,omitempty"`   // empty: Forward
 	MuteOnEntry     bool              `json:"muteOnEntry,omitempty"`
 	SpeakingSeconds int               `json:"speakingSeconds,omitempty"` // 0: no limit
 	Announcement    string            `json:"announcement,omitempty"`
@@ -43,6 +44,7 @@ type Settings struct {
 	Access          Access            `json:"access"`
 	MicPolicy       MicPolicy         `json:"micPolicy"`
 	Duplicates      Duplicates        `json:"duplicates,omitempty"`
+	Audience        AudienceMode      `json:"audience,omitempty"`
 	MuteOnEntry     bool              `json:"muteOnEntry,omitempty"`
 	SpeakingSeconds int               `json:"speakingSeconds,omitempty"`
 	LockedMics      []int             `json:"lockedMics,omitempty"` // indexes, rising

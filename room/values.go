@@ -47,6 +47,15 @@ const (
 	Refuse  Duplicates = "Refuse"  // only the same client may come back
 )
 
+// AudienceMode says what members of the room hear who hold no microphone.
+type AudienceMode string
+
+// Audience modes, spelled as in the VoiceRoom resource. One that is not known is Forward.
+const (
+	Forward AudienceMode = "Forward" // the loudest, each by itself; the default
+	Mix     AudienceMode = "Mix"     // all microphones in one, mixed once for all of them
+)
+
 // Phase of a room in its pod.
 type Phase string
 

@@ -176,7 +176,7 @@ func TestProtocolHasEveryField(t *testing.T) {
 	p := readProtocol(t)
 	at := time.Now()
 	whole := room.State{
-		Settings: room.Settings{DisplayName: "D", Duplicates: room.Refuse, MuteOnEntry: true, SpeakingSeconds: 1, LockedMics: []int{1}, Announcement: "A",
+		Settings: room.Settings{DisplayName: "D", Duplicates: room.Refuse, Audience: room.Mix, MuteOnEntry: true, SpeakingSeconds: 1, LockedMics: []int{1}, Announcement: "A",
 			Metadata: map[string]string{"k": "v"}, Owner: "o", Moderators: []string{"m"}, Host: "h", HostGone: &at, InvitesSince: &at, Spec: &room.Spec{}},
 		Members: []room.Member{{ID: 1, Name: "N", Status: room.Entered, Hand: &room.Hand{}, AskedUntil: &at, Priority: true, ChatMuted: true, Entered: &at,
 			Subject: "s", Session: "x", Deadline: &at, Invite: "i", Keys: []string{"k"}}},
