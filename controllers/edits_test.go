@@ -38,6 +38,7 @@ func TestEditsApplyOnlyWhatChanged(t *testing.T) {
 		{"access", func(s *v1alpha1.VoiceRoomSpec) { s.Access = v1alpha1.AccessLocked }, func(s *room.State) { s.Settings.Access = room.Locked }},
 		{"micPolicy", func(s *v1alpha1.VoiceRoomSpec) { s.MicPolicy = v1alpha1.MicAppointed }, func(s *room.State) { s.Settings.MicPolicy = room.Appointed }},
 		{"duplicates", func(s *v1alpha1.VoiceRoomSpec) { s.Duplicates = v1alpha1.DuplicatesRefuse }, func(s *room.State) { s.Settings.Duplicates = room.Refuse }},
+		{"audience", func(s *v1alpha1.VoiceRoomSpec) { s.Audience = v1alpha1.AudienceMix }, func(s *room.State) { s.Settings.Audience = room.Mix }},
 		{"speakingSeconds", func(s *v1alpha1.VoiceRoomSpec) { s.SpeakingSeconds = 180 }, func(s *room.State) { s.Settings.SpeakingSeconds = 180 }},
 		{"speakingSeconds, no limit", func(s *v1alpha1.VoiceRoomSpec) { s.SpeakingSeconds = 0 }, func(s *room.State) { s.Settings.SpeakingSeconds = 0 }},
 		{"muteOnEntry", func(s *v1alpha1.VoiceRoomSpec) { s.MuteOnEntry = true }, func(s *room.State) {}}, // it is so already

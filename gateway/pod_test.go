@@ -40,7 +40,7 @@ func (w *world) claim(epoch uint64, seed *room.State) {
 		Epoch: epoch, Seed: seed,
 		Spec: room.Spec{Generation: w.vr.Generation, Owner: s.Owner, MaxMembers: int(s.MaxMembers), MaxMics: int(s.MaxMics),
 			Access: room.Access(s.Access), MicPolicy: room.MicPolicy(s.MicPolicy), Moderators: s.Moderators, Banned: s.Banned,
-			Duplicates: room.Duplicates(s.Duplicates), MuteOnEntry: s.MuteOnEntry, SpeakingSeconds: int(s.SpeakingSeconds),
+			Duplicates: room.Duplicates(s.Duplicates), Audience: room.AudienceMode(s.Audience), MuteOnEntry: s.MuteOnEntry, SpeakingSeconds: int(s.SpeakingSeconds),
 			Announcement: s.Announcement, Metadata: s.Metadata},
 	})
 	if err != nil {

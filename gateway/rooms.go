@@ -24,6 +24,7 @@ type newRoom struct {
 	Access            v1alpha1.Access            `json:"access"`
 	MicPolicy         v1alpha1.MicPolicy         `json:"micPolicy"`
 	Duplicates        v1alpha1.Duplicates        `json:"duplicates"`
+	Audience          v1alpha1.AudienceMode      `json:"audience"`
 	MuteOnEntry       bool                       `json:"muteOnEntry"`
 	SpeakingSeconds   int32                      `json:"speakingSeconds"`
 	Announcement      string                     `json:"announcement"`
@@ -39,8 +40,8 @@ type newRoom struct {
 func (n newRoom) resource(owner string) *v1alpha1.VoiceRoom {
 	vr := &v1alpha1.VoiceRoom{Spec: v1alpha1.VoiceRoomSpec{
 		DisplayName: n.DisplayName, Owner: owner, MaxMembers: n.MaxMembers, MaxMics: n.MaxMics, Access: n.Access, MicPolicy: n.MicPolicy,
-		Duplicates: n.Duplicates, MuteOnEntry: n.MuteOnEntry, SpeakingSeconds: n.SpeakingSeconds, Announcement: n.Announcement, Metadata: n.Metadata,
-		Moderators: n.Moderators, Banned: n.Banned,
+		Duplicates: n.Duplicates, Audience: n.Audience, MuteOnEntry: n.MuteOnEntry, SpeakingSeconds: n.SpeakingSeconds,
+		Announcement: n.Announcement, Metadata: n.Metadata, Moderators: n.Moderators, Banned: n.Banned,
 		Chat:      v1alpha1.RoomChat{Provider: n.ChatProvider, FailurePolicy: n.ChatFailurePolicy},
 		Media:     v1alpha1.RoomMedia{Pool: n.Pool},
 		Lifecycle: n.Lifecycle,

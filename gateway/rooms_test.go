@@ -31,7 +31,7 @@ func TestRooms(t *testing.T) {
 
 	a := create(ann, `{"namespace":"default","displayName":"Book club","maxMembers":12,"maxMics":3,"access":"InviteOnly","micPolicy":"OnRequest",
 		"moderators":["key:shop:bob"],"pool":"large","chatProvider":"main","chatFailurePolicy":"Degrade","lifecycle":{"emptyTimeout":"1m"},
-		"duplicates":"Refuse","muteOnEntry":true,"speakingSeconds":90,"announcement":"Page 12","metadata":{"book":"Emma"}}`)
+		"duplicates":"Refuse","audience":"Mix","muteOnEntry":true,"speakingSeconds":90,"announcement":"Page 12","metadata":{"book":"Emma"}}`)
 	var made summary
 	a.into(t, &made)
 	t.Cleanup(func() {
@@ -50,7 +50,7 @@ func TestRooms(t *testing.T) {
 	s := vr.Spec
 	if s.Owner != owner || s.Access != v1alpha1.AccessInviteOnly || s.MicPolicy != v1alpha1.MicOnRequest || s.Media.Pool != "large" ||
 		s.Chat.Provider != "main" || s.Chat.FailurePolicy != v1alpha1.ChatDegrade || s.Lifecycle.EmptyTimeout.Minutes() != 1 || len(s.Moderators) != 1 ||
-		s.Duplicates != v1alpha1.DuplicatesRefuse || !s.MuteOnEntry || s.SpeakingSeconds != 90 || s.Announcement != "Page 12" || s.Metadata["book"] != "Emma" {
+		s.Duplicates != v1alpha1.DuplicatesRefuse || s.Audience != v1alpha1.AudienceMix || !s.MuteOnEntry || s.SpeakingSeconds != 90 || s.Announcement != "Page 12" || s.Metadata["book"] != "Emma" {
 		t.Errorf("the resource is %+v", s)
 	}
 
@@ -65,6 +65,7 @@ func TestRooms(t *testing.T) {
 		{"more mics than members", `{"namespace":"default","maxMembers":2,"maxMics":3}`, ann, 422, "room-invalid", "maxMics (8 unless set) must not exceed maxMembers"},
 		{"huge", `{"namespace":"default","maxMembers":1000000}`, ann, 422, "room-invalid", "spec.maxMembers"},
 		{"unknown duplicates", `{"namespace":"default","duplicates":"Perhaps"}`, ann, 422, "room-invalid", "spec.duplicates"},
+		{"an unknown audience mode", `{"namespace":"default","audience":"Loud"}`, ann, 422, "room-invalid", "spec.audience"},
 		{"a turn of years", `{"namespace":"default","speakingSeconds":99999999}`, ann, 422, "room-invalid", "spec.speakingSeconds"},
 		{"a metadata key without a name", `{"namespace":"default","metadata":{"":"x"}}`, ann, 422, "room-invalid", "metadata"},
 		{"unknown access", `{"namespace":"default","access":"Anybody"}`, ann, 422, "room-invalid", "spec.access"},

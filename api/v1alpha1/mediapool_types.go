@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -12,8 +14,12 @@ type NetworkType string
 // NetworkHostPort pods listen on a port of its node, UDP and TCP.
 const NetworkHostPort NetworkType = "HostPort"
 
+// DefaultAudienceTick is that of pools that do not say, and of media pods that are not told.
+const DefaultAudienceTick = 20 * time.Millisecond
+
 // PortRange is inclusive.
 // +kubebuilder:validation:XValidation:rule="self.min <= self.max",message="min must not exceed max"
+// +kubebuilder:validation:XValidation:rule="self.max < 9090 || (self.min > 9090 && self.max < 9443) || self.min > 9443",message="the range must not include 9090 and 9443, on which every media pod serves metrics and control calls"
 type PortRange struct {
 	// +required
 	// +kubebuilder:validation:Minimum=1024
@@ -103,6 +109,15 @@ type MediaPoolSpec struct {
 	// +optional
 	// +kubebuilder:default={}
 	Network PoolNetwork `json:"network,omitzero"`
+
+	// AudienceTick is how often listeners who hold no microphone are sent what was said since:
+	// longer takes the pods less CPU and adds half of it to what these listeners hear late. 0s:
+	// they are sent everything at once, as who holds a microphone always is. A change makes new
+	// pods, as one of the template does.
+	// +optional
+	// +kubebuilder:default="20ms"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('60ms')",message="must be between 0s and 60ms"
+	AudienceTick *metav1.Duration `json:"audienceTick,omitempty"`
 
 	// +optional
 	// +kubebuilder:default={}

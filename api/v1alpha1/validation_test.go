@@ -96,6 +96,7 @@ func TestRefusedOnCreate(t *testing.T) {
 		{"VoiceRoom", `{owner: a, displayName: ` + strings.Repeat("声", 43) + `}`, "displayName is at most 128 bytes of printable text"},
 		{"VoiceRoom", `{owner: a, displayName: "a\u202eb"}`, "displayName is at most 128 bytes of printable text"},
 		{"VoiceRoom", `{owner: a, duplicates: Both}`, "spec.duplicates"},
+		{"VoiceRoom", `{owner: a, audience: Loudest}`, "spec.audience"},
 		{"VoiceRoom", `{owner: a, speakingSeconds: -1}`, "spec.speakingSeconds"},
 		{"VoiceRoom", `{owner: a, speakingSeconds: 86401}`, "spec.speakingSeconds"},
 		{"VoiceRoom", `{owner: a, speakingSeconds: 0.5}`, "spec.speakingSeconds"},
@@ -124,6 +125,15 @@ func TestRefusedOnCreate(t *testing.T) {
 		{"MediaPool", `{warm: 5, maxPods: 4}`, "warm must not exceed maxPods"},
 		{"MediaPool", `{network: {portRange: {min: 30000, max: 20000}}}`, "min must not exceed max"},
 		{"MediaPool", `{network: {portRange: {min: 80, max: 90}}}`, "spec.network.portRange.min"},
+		{"MediaPool", `{network: {portRange: {min: 9000, max: 9999}}}`, "must not include 9090 and 9443, on which every media pod serves metrics and control calls"},
+		{"MediaPool", `{network: {portRange: {min: 9090, max: 9100}}}`, "must not include 9090 and 9443"},
+		{"MediaPool", `{network: {portRange: {min: 9000, max: 9090}}}`, "must not include 9090 and 9443"},
+		{"MediaPool", `{network: {portRange: {min: 9100, max: 9443}}}`, "must not include 9090 and 9443"},
+		{"MediaPool", `{network: {portRange: {min: 9443, max: 9443}}}`, "must not include 9090 and 9443"},
+		{"MediaPool", `{audienceTick: 61ms}`, `spec.audienceTick: Invalid value: "61ms": must be between 0s and 60ms`},
+		{"MediaPool", `{audienceTick: -1ms}`, "must be between 0s and 60ms"},
+		{"MediaPool", `{audienceTick: 20}`, "spec.audienceTick"},
+		{"MediaPool", `{audienceTick: soon}`, "spec.audienceTick"},
 		{"MediaPool", `{network: {advertise: [example.org]}}`, "advertise takes IP addresses"},
 		{"MediaPool", `{network: {type: Magic}}`, "spec.network.type"},
 		{"MediaPool", `{roomsPerPod: 2}`, "roomsPerPod"},
@@ -157,9 +167,15 @@ func pairs(n int) string { return strings.ReplaceAll(names(n), ",", ": x,") + ":
 
 // TestLimits: what is exactly as large as it may be is taken.
 func TestLimits(t *testing.T) {
+	for _, spec := range []string{`{audienceTick: 0s}`, `{audienceTick: 60ms}`, `{network: {portRange: {min: 8000, max: 9089}}}`,
+		`{network: {portRange: {min: 9091, max: 9442}}}`, `{network: {portRange: {min: 9444, max: 65535}}}`} {
+		if err := server.Create(t.Context(), object(t, "MediaPool", "limits", spec), client.DryRunAll); err != nil {
+			t.Errorf("%s: %v", spec, err)
+		}
+	}
 	for _, spec := range []string{
 		`{owner: a, moderators: [` + names(64) + `]}`,
-		`{owner: a, displayName: ` + strings.Repeat("声", 42) + `, duplicates: Refuse, muteOnEntry: true, speakingSeconds: 86400}`,
+		`{owner: a, displayName: ` + strings.Repeat("声", 42) + `, duplicates: Refuse, audience: Mix, muteOnEntry: true, speakingSeconds: 86400}`,
 		`{owner: a, speakingSeconds: 0, announcement: "` + strings.Repeat("声", 340) + `\né!"}`,
 		`{owner: a, metadata: {` + pairs(15) + `, ` + strings.Repeat("k", 64) + `: "` + strings.Repeat("v", 254) + `\n\t"}}`,
 	} {
@@ -219,9 +235,22 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := r.Spec
-	if s.MaxMembers != 50 || s.MaxMics != 8 || s.Access != v1alpha1.AccessPublic || s.MicPolicy != v1alpha1.MicAuto || s.Duplicates != v1alpha1.DuplicatesReplace || s.Chat.Provider != "default" ||
+	if s.MaxMembers != 50 || s.MaxMics != 8 || s.Access != v1alpha1.AccessPublic || s.MicPolicy != v1alpha1.MicAuto || s.Duplicates != v1alpha1.DuplicatesReplace ||
+		s.Audience != v1alpha1.AudienceForward || s.Chat.Provider != "default" ||
 		s.Chat.DeletionPolicy != v1alpha1.DeletionDelete || s.Chat.FailurePolicy != v1alpha1.ChatFail || s.Media.Pool != "default" ||
 		s.Lifecycle.UnclaimedTimeout.Duration != 10*time.Minute || s.Lifecycle.EmptyTimeout.Duration != 5*time.Minute || s.Lifecycle.WhenEmpty != v1alpha1.EmptyClose {
+		t.Fatalf("defaults: %+v", s)
+	}
+}
+
+func TestPoolDefaults(t *testing.T) {
+	p := &v1alpha1.MediaPool{ObjectMeta: metav1.ObjectMeta{Name: "defaults"}}
+	if err := server.Create(t.Context(), p, client.DryRunAll); err != nil {
+		t.Fatal(err)
+	}
+	s := p.Spec
+	if s.MaxPods != 100 || s.Network.Type != v1alpha1.NetworkHostPort || s.Network.PortRange != (v1alpha1.PortRange{Min: 20000, Max: 20999}) ||
+		s.AudienceTick.Duration != v1alpha1.DefaultAudienceTick || s.Update.Deadline.Duration != 24*time.Hour {
 		t.Fatalf("defaults: %+v", s)
 	}
 }

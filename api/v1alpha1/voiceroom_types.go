@@ -36,6 +36,16 @@ const (
 	DuplicatesRefuse  Duplicates = "Refuse"  // only the same client may come back
 )
 
+// AudienceMode says what members of a room hear who hold no microphone.
+// +kubebuilder:validation:Enum=Forward;Mix
+type AudienceMode string
+
+// Audience modes.
+const (
+	AudienceForward AudienceMode = "Forward" // the loudest microphones, each by itself
+	AudienceMix     AudienceMode = "Mix"     // all microphones in one, mixed once for all of them
+)
+
 // DeletionPolicy says what happens to a group when its resource goes.
 // +kubebuilder:validation:Enum=Delete;Retain
 type DeletionPolicy string
@@ -123,6 +133,14 @@ type VoiceRoomSpec struct {
 	// +optional
 	// +kubebuilder:default=Replace
 	Duplicates Duplicates `json:"duplicates,omitempty"`
+
+	// Audience says what who holds no microphone hears. Forward: the loudest microphones, each
+	// by itself. Mix: one stream of all microphones, which the media pod decodes, mixes and
+	// encodes once for all; that pays off when many listen to several who talk. Who holds a
+	// microphone hears the others each by itself in either case.
+	// +optional
+	// +kubebuilder:default=Forward
+	Audience AudienceMode `json:"audience,omitempty"`
 
 	// MuteOnEntry mutes who enters onto a microphone, until it unmutes itself. Moderators
 	// are not muted.

@@ -446,6 +446,11 @@ func (in *MediaPoolSpec) DeepCopyInto(out *MediaPoolSpec) {
 		copy(*out, *in)
 	}
 	in.Network.DeepCopyInto(&out.Network)
+	if in.AudienceTick != nil {
+		in, out := &in.AudienceTick, &out.AudienceTick
+		*out = new(v1.Duration)
+		**out = **in
+	}
 	in.Template.DeepCopyInto(&out.Template)
 	in.Update.DeepCopyInto(&out.Update)
 	in.NamespaceQuota.DeepCopyInto(&out.NamespaceQuota)

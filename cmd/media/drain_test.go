@@ -51,10 +51,16 @@ func writeCertificate(t *testing.T, dir string) *x509.CertPool {
 	return pool
 }
 
-// occupied starts a process with a room that somebody is coming into.
-func occupied(t *testing.T, flags ...string) (*process, *mediaapi.Client) {
+// credentials are the files of a pod, and what the operator and its clients prove themselves with.
+type credentials struct {
+	keys, tls string // directories
+	roots     *x509.CertPool
+	minter    *token.Minter
+}
+
+func newCredentials(t *testing.T) credentials {
 	t.Helper()
-	keys, certificates := t.TempDir(), t.TempDir()
+	c := credentials{keys: t.TempDir(), tls: t.TempDir()}
 	ring, _, err := (*token.Ring)(nil).Rotate(time.Now(), token.DefaultRotation, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -64,13 +70,22 @@ func occupied(t *testing.T, flags ...string) (*process, *mediaapi.Client) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{mediaapi.TokensFile, mediaapi.OperatorFile} {
-		write(t, keys, name, public)
+		write(t, c.keys, name, public)
 	}
-	roots := writeCertificate(t, certificates)
-	p := start(t, append(flags, "--keys="+keys, "--tls="+certificates)...)
+	c.roots = writeCertificate(t, c.tls)
+	c.minter = token.NewMinter(func() *token.Ring { return ring }, time.Now, rand.Reader)
+	return c
+}
 
-	minter := token.NewMinter(func() *token.Ring { return ring }, time.Now, rand.Reader)
-	dialer := mediaapi.NewDialer(token.CallerOperator, minter, func() *x509.CertPool { return roots }, time.Now)
+func (c credentials) flags() []string { return []string{"--keys=" + c.keys, "--tls=" + c.tls} }
+
+// occupied starts a process with a room that somebody is coming into.
+func occupied(t *testing.T, flags ...string) (*process, *mediaapi.Client) {
+	t.Helper()
+	c := newCredentials(t)
+	p := start(t, append(flags, c.flags()...)...)
+
+	dialer := mediaapi.NewDialer(token.CallerOperator, c.minter, func() *x509.CertPool { return c.roots }, time.Now)
 	t.Cleanup(dialer.Close)
 	pod := dialer.Pod(p.control, "uid")
 	if _, err := pod.Put(t.Context(), mediaapi.PutRequest{ID: room.ID{UID: "room"}, Epoch: 1,
@@ -83,7 +98,7 @@ func occupied(t *testing.T, flags ...string) (*process, *mediaapi.Client) {
 	if _, err := pod.Reserve(t.Context(), mediaapi.ReserveRequest{Epoch: 1, Reserve: room.Reserve{Subject: "ann", Session: "s"}}); err != nil {
 		t.Fatal(err)
 	}
-	bearer, err := minter.Room(token.Room{RoomUID: "room", Epoch: 1, Subject: "ann", Session: "s"})
+	bearer, err := c.minter.Room(token.Room{RoomUID: "room", Epoch: 1, Subject: "ann", Session: "s"})
 	if err != nil {
 		t.Fatal(err)
 	}

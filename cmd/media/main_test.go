@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"voiceroom.dev/voiceroom/api/v1alpha1"
 	"voiceroom.dev/voiceroom/media/transport/transporttest"
 )
 
@@ -56,7 +57,13 @@ type process struct {
 // start runs the command, and returns once it serves.
 func start(t *testing.T, flags ...string) *process {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], append([]string{"--pod-uid=uid", "--control=127.0.0.1:0", "--health=127.0.0.1:0", "--media=:" + freePort(t)}, flags...)...)
+	return startBinary(t, os.Args[0], flags...)
+}
+
+// startBinary is start with another binary than the test's.
+func startBinary(t *testing.T, binary string, flags ...string) *process {
+	t.Helper()
+	cmd := exec.Command(binary, append([]string{"--pod-uid=uid", "--control=127.0.0.1:0", "--health=127.0.0.1:0", "--media=:" + freePort(t)}, flags...)...)
 	cmd.Env = append(os.Environ(), asCommand+"=1")
 	log, err := cmd.StderrPipe()
 	if err != nil {
@@ -133,6 +140,14 @@ func TestServesAndStops(t *testing.T) {
 	p.signal(t, syscall.SIGTERM)
 	if err := p.wait(); err != nil {
 		t.Errorf("after SIGTERM: %v", err)
+	}
+}
+
+// A pool's pods are told of another tick than the default alone.
+func TestAudienceTickUnlessTold(t *testing.T) {
+	flag := newCommand().Flags().Lookup("audience-tick")
+	if flag == nil || flag.DefValue != v1alpha1.DefaultAudienceTick.String() {
+		t.Errorf("%+v, want a default of %v", flag, v1alpha1.DefaultAudienceTick)
 	}
 }
 

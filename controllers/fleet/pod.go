@@ -14,7 +14,7 @@ import (
 	"voiceroom.dev/voiceroom/token"
 )
 
-// Ports of a media pod on its own address.
+// Ports of a media pod on its own address. No MediaPool's port range may include them.
 const (
 	ControlPort = 9443 // mediaapi, TLS
 	HealthPort  = 9090 // /healthz, /readyz, /metrics

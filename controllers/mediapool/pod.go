@@ -114,15 +114,8 @@ func container(pool *v1alpha1.MediaPool, port int32, image string) corev1.Contai
 	return corev1.Container{
 		Name:  "media",
 		Image: image,
-		Args: []string{
-			"--pod-uid=$(POD_UID)",
-			fmt.Sprintf("--control=$(POD_IP):%d", fleet.ControlPort),
-			fmt.Sprintf("--health=$(POD_IP):%d", fleet.HealthPort),
-			fmt.Sprintf("--media=:%d", port),
-			"--keys=" + keysDir,
-			"--tls=" + tlsDir,
-		},
-		Env: append([]corev1.EnvVar{fieldEnv("POD_UID", "metadata.uid"), fieldEnv("POD_IP", "status.podIP")}, tracing()...),
+		Args:  args(pool, port),
+		Env:   append([]corev1.EnvVar{fieldEnv("POD_UID", "metadata.uid"), fieldEnv("POD_IP", "status.podIP")}, tracing()...),
 		Ports: []corev1.ContainerPort{
 			{Name: "media-udp", ContainerPort: port, HostPort: port, Protocol: corev1.ProtocolUDP},
 			{Name: "media-tcp", ContainerPort: port, HostPort: port, Protocol: corev1.ProtocolTCP},
@@ -144,6 +137,23 @@ func container(pool *v1alpha1.MediaPool, port int32, image string) corev1.Contai
 		// What it said last is what the pool's condition tells.
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
+}
+
+// args are the flags of the media server. One that is as it would be anyway is left out: an
+// image of an earlier version, which a pool may name, may not know it.
+func args(pool *v1alpha1.MediaPool, port int32) []string {
+	flags := []string{
+		"--pod-uid=$(POD_UID)",
+		fmt.Sprintf("--control=$(POD_IP):%d", fleet.ControlPort),
+		fmt.Sprintf("--health=$(POD_IP):%d", fleet.HealthPort),
+		fmt.Sprintf("--media=:%d", port),
+		"--keys=" + keysDir,
+		"--tls=" + tlsDir,
+	}
+	if tick := pool.Spec.AudienceTick; tick != nil && tick.Duration != v1alpha1.DefaultAudienceTick {
+		flags = append(flags, fmt.Sprintf("--audience-tick=%v", tick.Duration))
+	}
+	return flags
 }
 
 func fieldEnv(name, path string) corev1.EnvVar {

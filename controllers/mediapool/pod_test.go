@@ -2,7 +2,9 @@ package mediapool
 
 import (
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -41,6 +43,24 @@ func TestPodFor(t *testing.T) {
 	}
 	if pod.Labels[v1alpha1.LabelTemplate] != "hash" || pod.Annotations[fleet.SafeToEvict] != "true" || *pod.Spec.TerminationGracePeriodSeconds != 60 {
 		t.Errorf("labels %v, annotations %v, %d s to end", pod.Labels, pod.Annotations, *pod.Spec.TerminationGracePeriodSeconds)
+	}
+}
+
+// TestAudienceTick: the media server is told what it would not do anyway, and a pool that says
+// nothing, or what is so, keeps the pods that it has.
+func TestAudienceTick(t *testing.T) {
+	before := hashOf(t, pool(1, 2), "media:v1")
+	for tick, want := range map[time.Duration]string{v1alpha1.DefaultAudienceTick: "", 0: "--audience-tick=0s", 40 * time.Millisecond: "--audience-tick=40ms"} {
+		mp := pool(1, 2)
+		mp.Spec.AudienceTick = &metav1.Duration{Duration: tick}
+		flags := podFor(mp, 20003, "media:v1", "voiceroom-media", "hash").Spec.Containers[0].Args
+		got := slices.DeleteFunc(slices.Clone(flags), func(flag string) bool { return !strings.HasPrefix(flag, "--audience-tick") })
+		if strings.Join(got, " ") != want {
+			t.Errorf("a tick of %v: %q, want %q", tick, got, want)
+		}
+		if same := hashOf(t, mp, "media:v1") == before; same != (want == "") {
+			t.Errorf("a tick of %v: pods stay: %v", tick, same)
+		}
 	}
 }
 

@@ -26,8 +26,8 @@ func specOf(vr *v1alpha1.VoiceRoom) room.Spec {
 	s := vr.Spec
 	return room.Spec{Generation: vr.Generation, DisplayName: displayName(vr), Owner: s.Owner,
 		MaxMembers: int(s.MaxMembers), MaxMics: int(s.MaxMics), Access: room.Access(s.Access), MicPolicy: room.MicPolicy(s.MicPolicy),
-		Duplicates: room.Duplicates(s.Duplicates), MuteOnEntry: s.MuteOnEntry, SpeakingSeconds: int(s.SpeakingSeconds),
-		Announcement: s.Announcement, Metadata: maps.Clone(s.Metadata),
+		Duplicates: room.Duplicates(s.Duplicates), Audience: room.AudienceMode(s.Audience), MuteOnEntry: s.MuteOnEntry,
+		SpeakingSeconds: int(s.SpeakingSeconds), Announcement: s.Announcement, Metadata: maps.Clone(s.Metadata),
 		Moderators: slices.Clone(s.Moderators), Banned: slices.Clone(s.Banned)}
 }
 

@@ -37,11 +37,11 @@ func TestSpecOf(t *testing.T) {
 		vr.Generation = 3
 		s := &vr.Spec
 		s.DisplayName, s.Access, s.MicPolicy, s.Duplicates = "Friday", v1alpha1.AccessLocked, v1alpha1.MicAppointed, v1alpha1.DuplicatesRefuse
-		s.MuteOnEntry, s.SpeakingSeconds, s.Announcement, s.Metadata = true, 180, "Hello", map[string]string{"theme": "dark"}
+		s.Audience, s.MuteOnEntry, s.SpeakingSeconds, s.Announcement, s.Metadata = v1alpha1.AudienceMix, true, 180, "Hello", map[string]string{"theme": "dark"}
 		s.Moderators, s.Banned = []string{"key:k:bob"}, []string{"key:k:eve"}
 	})
 	want := room.Spec{Generation: 3, DisplayName: "Friday", Owner: "key:k:ann", MaxMembers: 10, MaxMics: 2, Access: room.Locked, MicPolicy: room.Appointed,
-		Duplicates: room.Refuse, MuteOnEntry: true, SpeakingSeconds: 180, Announcement: "Hello", Metadata: map[string]string{"theme": "dark"},
+		Duplicates: room.Refuse, Audience: room.Mix, MuteOnEntry: true, SpeakingSeconds: 180, Announcement: "Hello", Metadata: map[string]string{"theme": "dark"},
 		Moderators: []string{"key:k:bob"}, Banned: []string{"key:k:eve"}}
 	if diff := cmp.Diff(want, specOf(vr)); diff != "" {
 		t.Errorf("spec (-want +got):\n%s", diff)

@@ -64,6 +64,7 @@ func TestBrokenValuesAreRefused(t *testing.T) {
 		{"/defaultMediaPool/spec/warm", []string{"defaultMediaPool.spec.warm=-1"}},
 		{"/defaultMediaPool/spec/maxPods", []string{"defaultMediaPool.spec.maxPods=0"}},
 		{"/defaultMediaPool/spec/update/deadline", []string{"defaultMediaPool.spec.update.deadline=tomorrow"}},
+		{"/defaultMediaPool/spec/audienceTick", []string{"defaultMediaPool.spec.audienceTick=20"}},
 		{"/defaultMediaPool/spec", []string{"defaultMediaPool.spec.worm=2"}},
 		{"/networkPolicy/mediaPorts/0", []string{"networkPolicy.mediaPorts[0].min=30000"}},
 		{"/networkPolicy/metricsFrom/0", []string{"networkPolicy.metricsFrom[0].namespace=monitoring"}},
