@@ -23,7 +23,8 @@ func (s *Server) healthHandler() http.Handler {
 			answer(w, !s.stopping(), "stopping")
 		}
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
+	// Not compressed: for the sake of some ten KiB of text a compressor's tables would stay in memory, a MiB in each pod.
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{DisableCompression: true}))
 	return mux
 }
 
