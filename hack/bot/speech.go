@@ -17,6 +17,9 @@ import (
 //go:embed speech.ogg
 var speech []byte
 
+// Recording is the Ogg file that Speech reads. It is not to be changed.
+func Recording() []byte { return speech }
+
 // FrameDuration is the length of each frame of Speech.
 const FrameDuration = 20 * time.Millisecond
 

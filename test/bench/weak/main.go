@@ -1,0 +1,128 @@
+// Command weak measures what listeners hear on weak networks, and what helps: real browsers talk and listen through a media
+// pod and a relay that loses (test/weak). It prints tables, in Markdown, and writes them to a file.
+//
+//	weak -loss 0,5,10,20,30 -jitter 100ms -seconds 30
+//
+// There are four parts: the way down to listeners loses, the way up from a talker does, a talker who pauses, and what each tick
+// of the audience does to jitter buffers.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"voiceroom.dev/voiceroom/test/weak"
+)
+
+type options struct {
+	losses  []float64
+	jitter  time.Duration
+	seconds int
+	seed    uint64
+	parts   []string
+	out     string
+}
+
+// parts are what can be measured, in this order.
+var parts = []struct {
+	name    string
+	measure func(*bench, context.Context) error
+}{
+	{"down", (*bench).down},
+	{"up", (*bench).up},
+	{"pauses", (*bench).pauses},
+	{"ticks", (*bench).ticks},
+}
+
+func main() {
+	var o options
+	var names []string
+	for _, p := range parts {
+		names = append(names, p.name)
+	}
+	loss := flag.String("loss", "0,20", "shares of packets that are lost, in percent")
+	flag.DurationVar(&o.jitter, "jitter", 0, "measure each loss again with delays that vary as much")
+	flag.IntVar(&o.seconds, "seconds", 10, "of each measurement")
+	flag.Uint64Var(&o.seed, "seed", 1, "of what is lost")
+	some := flag.String("parts", strings.Join(names, ","), "what to measure")
+	flag.StringVar(&o.out, "out", "dist/weak.md", "where the tables go too")
+	flag.Parse()
+	o.parts = strings.Split(*some, ",")
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := o.parse(*loss, names)
+	if err == nil {
+		err = run(ctx, o)
+	}
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "weak:", err)
+		os.Exit(1)
+	}
+}
+
+func (o *options) parse(losses string, names []string) error {
+	for s := range strings.SplitSeq(losses, ",") {
+		percent, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
+		if err != nil {
+			return fmt.Errorf("-loss: %w", err)
+		}
+		o.losses = append(o.losses, percent/100)
+	}
+	for _, p := range o.parts {
+		if !slices.Contains(names, p) {
+			return fmt.Errorf("-parts: there is no part %q", p)
+		}
+	}
+	return nil
+}
+
+// bench runs rooms and writes what came of it.
+type bench struct {
+	options
+	w io.Writer
+}
+
+func run(ctx context.Context, o options) error {
+	var text bytes.Buffer
+	b := &bench{options: o, w: io.MultiWriter(os.Stdout, &text)}
+	_, _ = fmt.Fprintf(b.w, "%s, %d cores, load average %s at the start; %d s a cell, seed %d, %v each way.\n",
+		time.Now().Format(time.DateOnly), runtime.NumCPU(), load(), o.seconds, o.seed, wayLength)
+	for _, p := range parts {
+		if !slices.Contains(o.parts, p.name) {
+			continue
+		}
+		if err := p.measure(b, ctx); err != nil {
+			return err
+		}
+	}
+	err := os.MkdirAll(filepath.Dir(o.out), 0o755)
+	return errors.Join(err, os.WriteFile(o.out, text.Bytes(), 0o644))
+}
+
+// hear runs rooms for as long as one measurement takes.
+func (b *bench) hear(ctx context.Context, rooms []weak.Room) ([][]weak.Result, error) {
+	return weak.Run(ctx, rooms, weak.Options{Duration: time.Duration(b.seconds) * time.Second, Seed: b.seed})
+}
+
+// load is what else the machine does: its load average over a minute.
+func load() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	one, _, _ := strings.Cut(string(text), " ")
+	return one
+}
