@@ -186,6 +186,11 @@ func TestSilentWhereTheRoomWas(t *testing.T) {
 	stopClock()
 	p.moveTo(2)
 	p.moveTo(2, bob.member)
+	for range 3 {
+		if got, by := cyd.hear(); by != 0 {
+			t.Errorf("cyd hears %q of %d where bob was, want silence", got, by)
+		}
+	}
 	sent, refused := p.metric(`packets_total{direction="out"}`), p.metric(`packets_dropped_total{reason="no-grant"}`)
 	const more = 50
 	for range more {

@@ -9,9 +9,11 @@
 // to the forwarder, which is told at once whose audio may flow; to the control
 // plane's watchers; and to the clients, in batches.
 //
-// The forwarder is the room's forwarding context: one mutex over the grants, the
-// ranking and the listeners' slots, taken for each packet of a talker and for each
-// change. When the keeper has taken a grant away and released the mutex, no packet
+// The forwarder is the room's forwarding context: one lock over the grants, the
+// ranking and the listeners' slots, taken for each packet of a talker, for each change, and for
+// each batch of packets that is sent. People on a microphone are sent what is said at once; the
+// audience is divided among shards, one a core, which serve it on a tick. When the keeper has taken a
+// grant away and released the lock, no packet
 // of it is handed to the network any more: a command that has returned is in force. The
 // fence is the number of the grant: see talker.
 //

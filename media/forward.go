@@ -1,7 +1,6 @@
 package media
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -28,22 +27,34 @@ const (
 	paceBurst  = time.Second
 )
 
-// forwarder is the room's forwarding context: it takes packets of talkers to the
-// slots of listeners. One mutex guards all of it and the egress below. It is taken
-// for each packet that comes in and is nearly always free, since one goroutine
-// reads the socket; what it buys is that a revoked grant is revoked when revoke
-// returns. Nothing under it waits.
+// forwarder is the room's forwarding context: it takes packets of talkers to the slots of
+// listeners.
+//
+// Who is prompt is served when a packet comes in: people on a microphone, for they talk to each
+// other, and everybody when there is no tick. The audience is divided among shards, which serve it on
+// a tick, in parallel: so a listener's packets leave in runs.
+//
+// One lock guards all of it and the egress below. It is taken for writing for each packet that comes in
+// and for each change, and for reading by a shard for each batch that it sends, so that nobody waits
+// for more than a batch; nothing under it waits. What it buys is that a revoked grant is revoked when
+// revoke returns: whoever serves flushes under the lock.
 type forwarder struct {
-	mu        sync.Mutex
+	mu        sync.RWMutex
 	ranking   ranking.Ranking
 	byRank    map[*ranking.Talker]*talker
 	listeners []*listener
+	prompt    []*listener
+	shards    []*shard // none: everybody is prompt
+	outbox    *egress.Outbox
 	stats     forwardStats
 	fresh     int     // sessions that are
 	audible   []first // since takeAudible
+
+	stopping chan struct{}
+	running  sync.WaitGroup // shards
 }
 
-// first is when the first audio came from a session or went to it.
+// first is when the first audio came from a session or was on its way to it.
 type first struct {
 	session *session
 	at      time.Time
@@ -51,20 +62,20 @@ type first struct {
 
 // forwardStats count packets.
 type forwardStats struct {
-	in, out    uint64
-	noGrant    uint64 // from sessions whose audio must not flow
-	flood      uint64 // from talkers that send more than any encoder does
-	unheard    uint64 // from talkers that nobody has on a slot
-	unsendable uint64 // the listener's socket or connection did not take it
+	in      uint64
+	noGrant uint64 // from sessions whose audio must not flow
+	flood   uint64 // from talkers that send more than any encoder does, or larger packets
+	unheard uint64 // from talkers that nobody has on a slot
+	late    uint64 // to listeners that were not served in time
 }
 
 // talker is a live grant, and the fence of the forwarding path: a packet is forwarded only
 // for the talker that its session is at that moment, and only if it arrived under it. A
 // talker stands for one grant of the room, by its number. When the room ends that grant,
 // and setGrants has returned, nothing that arrived under it is handed to the network any
-// more: not what waits for the mutex, not what is kept to be sent again, and not even if the
-// same member has been given a microphone again meanwhile, for that is another talker. Only
-// a grant that the room moves to another index in one step goes on as the same talker, so
+// more: not what waits for the lock, not what waits for a tick, not what is kept to be sent again, and
+// not even if the same member has been given a microphone again meanwhile, for that is another talker.
+// Only a grant that the room moves to another index in one step goes on as the same talker, so
 // that nobody hears a gap.
 type talker struct {
 	session *session
@@ -72,7 +83,8 @@ type talker struct {
 	number  uint64    // of the grant
 	since   time.Time // what arrived before is not its
 	rank    *ranking.Talker
-	routes  []route
+	log     egress.Log // what arrived
+	slots   int        // that it is on
 
 	heard time.Time // its last packet; zero: none yet, or silence was sent since
 	dtx   bool      // and that packet announced a pause
@@ -84,11 +96,7 @@ type listener struct {
 	out     *egress.Listener
 	slots   []*talker // who is on which; nil: nobody
 	changed bool      // since takeSlotMaps
-}
-
-type route struct {
-	to   *listener
-	slot int
+	shard   *shard    // that serves it; nil: it is prompt
 }
 
 // grant says that a session's audio may flow.
@@ -99,7 +107,26 @@ type grant struct {
 	priority bool   // before all others, while it speaks
 }
 
-func newForwarder() *forwarder { return &forwarder{byRank: map[*ranking.Talker]*talker{}} }
+// newForwarder makes a forwarder that sends through batches, and serves the audience every tick, in as
+// many shards as there are sockets. Without a tick everybody is served at once.
+func newForwarder(tick time.Duration, sockets int, batch func(socket int) *transport.Batch) *forwarder {
+	f := &forwarder{byRank: map[*ranking.Talker]*talker{}, outbox: egress.NewOutbox(batch(0)), stopping: make(chan struct{})}
+	if tick > 0 {
+		for i := range sockets {
+			// Ticks are spread out, so that shards do not all want the processor at once.
+			s := newShard(f, tick, tick*time.Duration(i)/time.Duration(sockets), batch(i))
+			f.shards = append(f.shards, s)
+			f.running.Go(s.run)
+		}
+	}
+	return f
+}
+
+// stop ends the shards and waits for them. Nobody is served on a tick any more.
+func (f *forwarder) stop() {
+	close(f.stopping)
+	f.running.Wait()
+}
 
 // forward takes one packet of a session's uplink. It is called by the goroutines
 // that read sockets.
@@ -124,19 +151,28 @@ func (f *forwarder) forward(s *session, p *transport.Packet) {
 	if f.ranking.Heard(t.rank, level, known, p.Arrival) {
 		f.route(p.Arrival)
 	}
-	if len(t.routes) == 0 {
+	if !t.log.Append(p, t.member) {
+		f.stats.flood++
+		return
+	}
+	if t.slots == 0 {
 		f.stats.unheard++
 		return
 	}
-	for _, r := range t.routes {
-		if r.to.out.Forward(r.slot, t.member, p) != nil {
-			f.stats.unsendable++
-		} else {
-			f.stats.out++
-		}
-	}
 	if f.fresh > 0 {
 		f.freshen(s, t, p.Arrival)
+	}
+	f.deliver()
+}
+
+// deliver serves who is prompt, and lets the shards serve the audience on their next tick.
+func (f *forwarder) deliver() {
+	for _, l := range f.prompt {
+		l.out.Serve(f.outbox)
+	}
+	f.outbox.Flush()
+	for _, s := range f.shards {
+		s.wake()
 	}
 }
 
@@ -150,8 +186,10 @@ func (f *forwarder) freshen(s *session, t *talker, at time.Time) {
 		}
 	}
 	note(s)
-	for _, r := range t.routes {
-		note(r.to.session)
+	for _, l := range f.listeners {
+		if l.hears(t) >= 0 {
+			note(l.session)
+		}
 	}
 }
 
@@ -182,143 +220,18 @@ func (s *session) paces(p *transport.Packet) bool {
 func (f *forwarder) resend(s *session, slot int, seqs []uint16) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if s.hears != nil && s.hears.out.Resend(slot, seqs) != nil {
-		f.stats.unsendable++
+	if s.hears != nil {
+		s.hears.out.Resend(f.outbox, slot, seqs)
+		f.outbox.Flush()
 	}
 }
 
-// enter lets a session listen.
-func (f *forwarder) enter(s *session, out *egress.Listener, now time.Time) {
+// protect makes packets to a session carry earlier frames too, as many as it is told.
+func (f *forwarder) protect(s *session, redundancy int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s.hears != nil {
-		return
-	}
-	s.hears = &listener{session: s, out: out, slots: make([]*talker, out.Len()), changed: true}
-	f.listeners = append(f.listeners, s.hears)
-	if s.journey.traced() {
-		s.fresh = true
-		f.fresh++
-	}
-	f.routeTo(s.hears, f.ranking.Order(), now)
-	s.hears.listen()
-}
-
-// leave ends both directions of a session at once.
-func (f *forwarder) leave(s *session, now time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if s.fresh {
-		s.fresh = false
-		f.fresh--
-	}
-	if l := s.hears; l != nil {
-		for i, t := range l.slots {
-			l.out.Purge(i)
-			if t != nil {
-				t.routes = slices.DeleteFunc(t.routes, func(r route) bool { return r.to == l })
-			}
-		}
-		f.listeners = slices.DeleteFunc(f.listeners, func(o *listener) bool { return o == l })
-		s.hears = nil
-	}
-	if s.talks != nil {
-		f.revoke(s.talks, now)
-		f.route(now)
-	}
-}
-
-// setGrants makes these the live grants, oldest first; audio of any other stops. moved are
-// numbers of grants whose holders go on under the one that they have now. When it returns,
-// the fence stands: see talker.
-func (f *forwarder) setGrants(grants []grant, moved []uint64, now time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	changed := false
-	for _, t := range f.byRank {
-		i := slices.IndexFunc(grants, func(g grant) bool { return g.session == t.session && g.member == t.member })
-		if i < 0 || grants[i].number != t.number && !slices.Contains(moved, t.number) {
-			f.revoke(t, now)
-			changed = true
-			continue
-		}
-		t.number = grants[i].number
-	}
-	for _, g := range grants {
-		t := g.session.talks
-		if t == nil {
-			t = &talker{session: g.session, member: g.member, number: g.number, since: now, rank: f.ranking.Add()}
-			g.session.talks, f.byRank[t.rank] = t, t
-			changed = true
-		}
-		t.rank.Priority = g.priority // the order follows when it is heard
-	}
-	if changed { // most changes of a room are none here, and routing looks at all listeners
-		f.route(now)
-	}
-}
-
-// revoke takes a talker off all slots.
-func (f *forwarder) revoke(t *talker, now time.Time) {
-	for _, r := range t.routes {
-		r.to.clear(r.slot, now)
-	}
-	f.ranking.Remove(t.rank)
-	delete(f.byRank, t.rank)
-	t.session.talks, t.routes = nil, nil
-}
-
-// clear empties a slot: what it sent cannot be asked for again, and it ends in silence.
-func (l *listener) clear(slot int, now time.Time) {
-	l.out.Purge(slot)
-	_ = l.out.Silence(slot, now) // lost silence sounds like lost audio
-	l.slots[slot] = nil
-	l.changed = true
-}
-
-// route gives each listener's slots to the talkers that rank first, itself left
-// out. A talker that stays keeps its slot.
-func (f *forwarder) route(now time.Time) {
-	order := f.ranking.Order()
-	for _, t := range f.byRank {
-		t.routes = t.routes[:0]
-	}
-	for _, l := range f.listeners {
-		f.routeTo(l, order, now)
-		l.listen()
-	}
-}
-
-// listen makes the talkers on the slots send there.
-func (l *listener) listen() {
-	for i, t := range l.slots {
-		if t != nil {
-			t.routes = append(t.routes, route{l, i})
-		}
-	}
-}
-
-func (f *forwarder) routeTo(l *listener, order []*ranking.Talker, now time.Time) {
-	var few [transport.MaxSlots]*talker
-	wanted := few[:0]
-	for _, rank := range order {
-		if len(wanted) == len(l.slots) {
-			break
-		}
-		if t := f.byRank[rank]; t.session != l.session {
-			wanted = append(wanted, t)
-		}
-	}
-	for i, t := range l.slots {
-		if t != nil && !slices.Contains(wanted, t) {
-			l.clear(i, now)
-		}
-	}
-	for _, t := range wanted {
-		if !slices.Contains(l.slots, t) {
-			l.slots[slices.Index(l.slots, nil)] = t
-			l.changed = true
-		}
+		s.hears.out.SetRedundancy(redundancy)
 	}
 }
 
@@ -326,55 +239,31 @@ func (f *forwarder) routeTo(l *listener, order []*ranking.Talker, now time.Time)
 func (f *forwarder) hush(now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	hushed := false
 	for _, t := range f.byRank {
 		if t.heard.IsZero() || t.dtx || now.Sub(t.heard) < quietAfter {
 			continue
 		}
 		t.heard = time.Time{}
-		for _, r := range t.routes {
-			_ = r.to.out.Silence(r.slot, now)
-		}
-	}
-}
-
-// slotMap says who is on which slot of a session: members, 0 for nobody.
-type slotMap struct {
-	session *session
-	members []uint32
-}
-
-// takeSlotMaps returns the maps that changed since they were taken.
-func (f *forwarder) takeSlotMaps() []slotMap {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var maps []slotMap
-	for _, l := range f.listeners {
-		if !l.changed {
-			continue
-		}
-		l.changed = false
-		members := make([]uint32, len(l.slots))
-		for i, t := range l.slots {
-			if t != nil {
-				members[i] = t.member
+		for _, l := range f.listeners {
+			if i := l.hears(t); i >= 0 {
+				l.out.Silence(i, now)
+				hushed = true
 			}
 		}
-		maps = append(maps, slotMap{l.session, members})
 	}
-	return maps
-}
-
-// untake makes takeSlotMaps return a session's map again.
-func (f *forwarder) untake(s *session) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if s.hears != nil {
-		s.hears.changed = true
+	if hushed {
+		f.deliver()
 	}
 }
 
 func (f *forwarder) counted() forwardStats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.stats
+	stats := f.stats
+	stats.late = f.outbox.Late()
+	for _, s := range f.shards {
+		stats.late += s.outbox.Late()
+	}
+	return stats
 }

@@ -28,16 +28,26 @@ func (w *wire) SendKeys() (transport.Keys, error) {
 	return transport.Keys{Profile: srtp.ProtectionProfileAeadAes128Gcm, Master: make([]byte, 16), Salt: make([]byte, 12)}, nil
 }
 func (w *wire) SetReporter(transport.Reporter) {}
-func (w *wire) WriteRTP(packet []byte) error {
-	member := uint32(0)
-	if packet[0]&0x0f == 1 {
-		member = binary.BigEndian.Uint32(packet[12:])
-	}
+func (w *wire) Runs() bool                     { return true }
+
+// Queue lets packets arrive at once.
+func (w *wire) Queue(_ *transport.Batch, packets []byte, segment int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.from[member]++
-	return nil
+	for ; len(packets) > 0; packets = packets[min(segment, len(packets)):] {
+		member := uint32(0)
+		if packets[0]&0x0f == 1 {
+			member = binary.BigEndian.Uint32(packets[12:])
+		}
+		w.from[member]++
+	}
 }
+
+// noBatch is for a wire, which needs none.
+func noBatch(int) *transport.Batch { return &transport.Batch{} }
+
+// newPromptForwarder serves everybody at once.
+func newPromptForwarder() *forwarder { return newForwarder(0, 1, noBatch) }
 
 func (w *wire) heard(member uint32) int {
 	w.mu.Lock()
@@ -93,46 +103,51 @@ func slotsOf(s *session) []uint32 {
 // However the packets of a talker race with the loss of its grant: when setGrants
 // has returned, nothing of it reaches the network, not even when asked for again.
 func TestRevokedWhilePacketsRace(t *testing.T) {
-	for round := range 50 {
-		f := newForwarder()
-		ann, wire := listen(t, f, "ann", 2)
-		bob, _ := listen(t, f, "bob", 2)
-		f.setGrants([]grant{{session: bob, member: 2, number: 2}}, nil, time.Now())
-		stop := make(chan struct{})
-		var started, done sync.WaitGroup
-		var forwarded atomic.Int64
-		started.Add(1)
-		done.Go(func() {
-			talk := newTalk(bob, 30)
-			for {
-				talk.next(f)
-				if forwarded.Add(1) == 1 {
-					started.Done()
-				}
-				select {
-				case <-stop:
-					return
-				default:
-				}
+	for name, tick := range map[string]time.Duration{"at once": 0, "on a tick": 50 * time.Microsecond} {
+		t.Run(name, func(t *testing.T) {
+			for range 50 {
+				f := newForwarder(tick, 2, noBatch)
+				testRevokedWhilePacketsRace(t, f)
+				f.stop()
 			}
 		})
-		started.Wait()
-		f.setGrants(nil, nil, time.Now())
-		heard, before := wire.heard(2), forwarded.Load()
-		for seq := range uint16(1 << 10) { // whatever the ring may hold
-			f.resend(ann, 0, []uint16{seq << 6, seq})
+	}
+}
+
+func testRevokedWhilePacketsRace(t *testing.T, f *forwarder) {
+	ann, wire := listen(t, f, "ann", 2)
+	bob, _ := listen(t, f, "bob", 2)
+	f.setGrants([]grant{{session: bob, member: 2, number: 2}}, nil, time.Now())
+	stop := make(chan struct{})
+	var done sync.WaitGroup
+	var forwarded atomic.Int64
+	done.Go(func() {
+		talk := newTalk(bob, 30)
+		for {
+			talk.next(f)
+			forwarded.Add(1)
+			select {
+			case <-stop:
+				return
+			default:
+			}
 		}
-		for forwarded.Load() < before+100 {
-			runtime.Gosched()
-		}
-		close(stop)
-		done.Wait()
-		if heard == 0 {
-			t.Fatal("nothing was heard before")
-		}
-		if got := wire.heard(2) - heard; got != 0 {
-			t.Fatalf("round %d: %d packets were sent after the grant was revoked", round, got)
-		}
+	})
+	for wire.heard(2) == 0 {
+		runtime.Gosched()
+	}
+	f.setGrants(nil, nil, time.Now())
+	heard, before := wire.heard(2), forwarded.Load()
+	for seq := range uint16(1 << 10) { // whatever the ring may hold
+		f.resend(ann, 0, []uint16{seq << 6, seq})
+	}
+	for forwarded.Load() < before+100 {
+		runtime.Gosched()
+	}
+	close(stop)
+	done.Wait()
+	if got := wire.heard(2) - heard; got != 0 {
+		t.Fatalf("%d packets were sent after the grant was revoked", got)
 	}
 }
 
@@ -150,7 +165,7 @@ func TestFence(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			f := newForwarder()
+			f := newPromptForwarder()
 			ann, wire := listen(t, f, "ann", 1)
 			bob, _ := listen(t, f, "bob", 1)
 			first := time.Now()
@@ -194,7 +209,7 @@ func TestFence(t *testing.T) {
 
 // Who has priority is heard at its first word where there is no slot for all.
 func TestPriorityIsHeard(t *testing.T) {
-	f := newForwarder()
+	f := newPromptForwarder()
 	listener, _ := listen(t, f, "listener", 1)
 	bob, _ := listen(t, f, "bob", 1)
 	cy, _ := listen(t, f, "cy", 1)
@@ -223,7 +238,7 @@ func TestPriorityIsHeard(t *testing.T) {
 // With more talkers than slots the loudest are heard, each listener without itself,
 // and who goes on talking keeps its slot.
 func TestLoudestOnSlots(t *testing.T) {
-	f := newForwarder()
+	f := newPromptForwarder()
 	listener, wire := listen(t, f, "listener", 2)
 	ann, annWire := listen(t, f, "ann", 2)
 	bob, _ := listen(t, f, "bob", 2)
@@ -270,7 +285,7 @@ func TestLoudestOnSlots(t *testing.T) {
 // A slot whose talker stops without a word ends in silence, once; a pause that the
 // codec announced does not.
 func TestSilenceWhenATalkerStops(t *testing.T) {
-	f := newForwarder()
+	f := newPromptForwarder()
 	_, wire := listen(t, f, "ann", 2)
 	bob, _ := listen(t, f, "bob", 2)
 	f.setGrants([]grant{{session: bob, member: 2, number: 2}}, nil, time.Now())
@@ -294,7 +309,6 @@ func TestSilenceWhenATalkerStops(t *testing.T) {
 	}
 }
 
-// Nothing is allocated for a packet.
 // A talker cannot have more sent to everybody than an encoder makes, and one that was held
 // up by its network loses nothing.
 func TestFloodIsDropped(t *testing.T) {
@@ -312,7 +326,7 @@ func TestFloodIsDropped(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			f := newForwarder()
+			f := newPromptForwarder()
 			_, wire := listen(t, f, "ann", 2)
 			bob, _ := listen(t, f, "bob", 2)
 			talk := newTalk(bob, 30)
@@ -335,8 +349,9 @@ func TestFloodIsDropped(t *testing.T) {
 	}
 }
 
+// Nothing is allocated for a packet.
 func TestForwardDoesNotAllocate(t *testing.T) {
-	f := newForwarder()
+	f := newPromptForwarder()
 	listen(t, f, "ann", 2)
 	bob, _ := listen(t, f, "bob", 2)
 	f.setGrants([]grant{{session: bob, member: 2, number: 2}}, nil, time.Now())

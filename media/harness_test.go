@@ -157,7 +157,7 @@ func newPod(t testing.TB, change ...func(*media.Config)) *pod {
 	p.gatewayKey.write(t, p.keysDir, mediaapi.GatewayFile)
 	p.ca.write(t, p.tlsDir)
 	cfg := media.Config{PodUID: podUID, Control: "127.0.0.1:0", Health: "127.0.0.1:0", Media: netip.MustParseAddrPort("127.0.0.1:0"),
-		KeysDir: p.keysDir, TLSDir: p.tlsDir, Logger: slog.New(slog.NewTextHandler(testLog{t}, nil)), Now: p.clock.now}
+		AudienceTick: 20 * time.Millisecond, KeysDir: p.keysDir, TLSDir: p.tlsDir, Logger: slog.New(slog.NewTextHandler(testLog{t}, nil)), Now: p.clock.now}
 	for _, f := range change {
 		f(&cfg)
 	}

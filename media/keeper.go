@@ -52,9 +52,9 @@ type keeper struct {
 	beats      int
 }
 
-func newKeeper(log *slog.Logger, now func() time.Time, t *transport.Server, m *metrics, trusts func(key string) bool) *keeper {
+func newKeeper(log *slog.Logger, now func() time.Time, t *transport.Server, f *forwarder, m *metrics, trusts func(key string) bool) *keeper {
 	return &keeper{
-		log: log, now: now, transport: t, forwarder: newForwarder(), metrics: m, trusts: trusts,
+		log: log, now: now, transport: t, forwarder: f, metrics: m, trusts: trusts,
 		inbox: make(chan func(), 64), quit: make(chan struct{}), stopped: make(chan struct{}), ended: make(chan struct{}),
 		sessions: map[string]*session{}, opening: map[*session]struct{}{}, members: map[uint32]*session{},
 		leaving: map[*session]struct{}{}, watchers: map[*watcher]struct{}{},

@@ -136,10 +136,11 @@ func (c *packetCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	s := c.forwarder.counted()
 	send(packetsDesc, "in", s.in)
-	send(packetsDesc, "out", s.out)
+	send(packetsDesc, "out", c.transport.Sent.Load())
 	send(dropsDesc, "no-grant", s.noGrant)
 	send(dropsDesc, "flood", s.flood)
 	send(dropsDesc, "unheard", s.unheard)
-	send(dropsDesc, "unsendable", s.unsendable)
+	send(dropsDesc, "late", s.late)
+	send(dropsDesc, "unsendable", c.transport.SendDropped.Load()+c.transport.SendFailed.Load())
 	c.transport.Each(func(name string, value uint64) { send(eventsDesc, name, value) })
 }

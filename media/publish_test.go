@@ -21,7 +21,7 @@ import (
 
 func newTestKeeper(t *testing.T) *keeper {
 	t.Helper()
-	k := newKeeper(slog.Default(), time.Now, nil, newMetrics(), func(string) bool { return true })
+	k := newKeeper(slog.Default(), time.Now, nil, newPromptForwarder(), newMetrics(), func(string) bool { return true })
 	k.open(mediaapi.PutRequest{ID: room.ID{UID: "r"}, Epoch: 1,
 		Spec: room.Spec{Owner: "ann", MaxMembers: 5000, MaxMics: 2, Access: room.Public, MicPolicy: room.Auto}})
 	return k
@@ -187,7 +187,7 @@ func mute(t *testing.T, k *keeper) *session {
 	if s.conn, _, err = server.Accept(offer, deaf{}); err != nil {
 		t.Fatal(err)
 	}
-	_, w := listen(t, newForwarder(), "mute", 1)
+	_, w := listen(t, newPromptForwarder(), "mute", 1)
 	if s.out, err = egress.New(w); err != nil {
 		t.Fatal(err)
 	}

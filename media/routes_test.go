@@ -13,8 +13,17 @@ import (
 // Whoever comes, goes, talks and stops: a talker is sent to the slots that it is on, and to no
 // others; no slot is empty for which there is a talker; nobody hears itself.
 func TestRoutesFollowSlots(t *testing.T) {
+	for name, tick := range map[string]time.Duration{"at once": 0, "on a tick": time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			f := newForwarder(tick, 3, noBatch)
+			defer f.stop()
+			testRoutes(t, f)
+		})
+	}
+}
+
+func testRoutes(t *testing.T, f *forwarder) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	f := newForwarder()
 	now := time.Now()
 	var sessions []*session
 	live := map[*session]grant{}
@@ -50,28 +59,55 @@ func checkRoutes(t *testing.T, f *forwarder, live int) {
 	if len(f.byRank) != live {
 		t.Fatalf("%d talkers, want %d", len(f.byRank), live)
 	}
-	routes := 0
-	for _, talker := range f.byRank {
-		routes += len(talker.routes)
-		for _, r := range talker.routes {
-			if r.to.slots[r.slot] != talker || r.to.session == talker.session || r.to.session.hears != r.to {
-				t.Fatalf("member %d is sent to a slot of %s that is not its", talker.member, r.to.session.id)
+	slots := map[*talker]int{}
+	for _, l := range f.listeners {
+		for _, talker := range l.slots {
+			if talker == nil {
+				continue
+			}
+			slots[talker]++
+			if f.byRank[talker.rank] != talker || talker.session == l.session || l.session.hears != l {
+				t.Fatalf("member %d is sent to a slot of %s that is not its", talker.member, l.session.id)
 			}
 		}
-	}
-	for _, l := range f.listeners {
 		others := live
 		if l.session.talks != nil {
 			others--
 		}
 		if on := len(l.slots) - count(l.slots, nil); on != min(others, len(l.slots)) {
 			t.Fatalf("%s hears %d of %d others on %d slots", l.session.id, on, others, len(l.slots))
-		} else {
-			routes -= on
 		}
 	}
-	if routes != 0 {
-		t.Fatalf("%d routes more than slots that are taken", routes)
+	for _, talker := range f.byRank {
+		if talker.slots != slots[talker] {
+			t.Fatalf("member %d is on %d slots, and counts %d", talker.member, slots[talker], talker.slots)
+		}
+	}
+	checkTiers(t, f)
+}
+
+// checkTiers sees that each listener is served by one: people on a microphone at once.
+func checkTiers(t *testing.T, f *forwarder) {
+	t.Helper()
+	served := count(f.prompt, nil)
+	for _, l := range f.listeners {
+		by := count(f.prompt, l)
+		if prompt := len(f.shards) == 0 || l.session.talks != nil; prompt != (by == 1) {
+			t.Fatalf("%s is prompt: %v, want %v", l.session.id, by == 1, prompt)
+		}
+		for _, s := range f.shards {
+			by += count(s.listeners, l)
+		}
+		if by != 1 {
+			t.Fatalf("%s is served by %d", l.session.id, by)
+		}
+	}
+	served += len(f.prompt)
+	for _, s := range f.shards {
+		served += len(s.listeners)
+	}
+	if served != len(f.listeners) {
+		t.Fatalf("%d are served of %d", served, len(f.listeners))
 	}
 }
 

@@ -77,7 +77,8 @@ func New(cfg Config) (*Server, error) {
 	if err := s.listen(cfg); err != nil {
 		return nil, err
 	}
-	s.keeper = newKeeper(cfg.Logger, cfg.Now, s.transport, s.metrics, s.keyring.trusts)
+	forwarder := newForwarder(cfg.AudienceTick, s.transport.Sockets(), s.transport.NewBatch)
+	s.keeper = newKeeper(cfg.Logger, cfg.Now, s.transport, forwarder, s.metrics, s.keyring.trusts)
 	s.keyring.distrust = s.keeper.distrust
 	s.metrics.registry.MustRegister(certificateMetric(s.certificate), &packetCollector{s.keeper.forwarder, s.transport.Counters()})
 	a := &api{log: cfg.Logger, podUID: cfg.PodUID, keeper: s.keeper, keyring: s.keyring, metrics: s.metrics,
@@ -156,6 +157,7 @@ func (s *Server) Run(ctx context.Context) error {
 	err = errors.Join(err, shut(s.control), shut(s.health))
 	servers.Wait()
 	s.transport.Close()
+	s.keeper.forwarder.stop()
 	s.keeper.stop()
 	return err
 }

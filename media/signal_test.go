@@ -314,17 +314,20 @@ func TestThreeTalkersOnTwoSlots(t *testing.T) {
 	})
 	defer talking.Wait()
 	defer close(stop)
-	// The quiet one has the first slot by the age of its grant, until the others speak up.
-	want := fmt.Sprintf(`[{"slot":0,"member":%d},{"slot":1,"member":%d}]`, louder.member, loud.member)
-	listener.await("slots", func(m message) bool { return string(m.Slots) == want })
-	for mid, member := range map[string]uint32{"0": louder.member, "1": loud.member} {
+	// The quiet one has a slot by the age of its grant, until the others speak up.
+	want := map[string][]*peer{}
+	for _, pair := range [][]*peer{{louder, loud}, {loud, louder}} {
+		want[fmt.Sprintf(`[{"slot":0,"member":%d},{"slot":1,"member":%d}]`, pair[0].member, pair[1].member)] = pair
+	}
+	slots := listener.await("slots", func(m message) bool { return want[string(m.Slots)] != nil })
+	for slot, on := range want[string(slots.Slots)] {
 		for {
-			got := listener.Packet(mid)
+			got := listener.Packet(fmt.Sprint(slot))
 			if len(got.CSRC) == 1 && got.CSRC[0] == quiet.member || len(got.CSRC) == 0 {
 				continue // from before the switch, and its silence tail
 			}
-			if len(got.CSRC) != 1 || got.CSRC[0] != member {
-				t.Errorf("slot %s plays %v, want %d", mid, got.CSRC, member)
+			if len(got.CSRC) != 1 || got.CSRC[0] != on.member {
+				t.Errorf("slot %d plays %v, want %d", slot, got.CSRC, on.member)
 			}
 			break
 		}

@@ -7,26 +7,26 @@ import (
 	"voiceroom.dev/voiceroom/media/transport"
 )
 
-// maxPayload is the largest Opus payload that is forwarded, in bytes. It leaves room for our headers
-// and tag on a path of 1280 bytes, the least that IPv6 allows.
-const maxPayload = 1200
-
 // Link is what a Listener needs of its client's connection. *transport.Conn is one, from
 // Handler.Connected on.
 type Link interface {
 	Slots() []transport.Slot
 	SendKeys() (transport.Keys, error)
-	WriteRTP(packet []byte) error
 	SetReporter(r transport.Reporter)
+	// Runs reports whether packets of equal length cost less together.
+	Runs() bool
+	// Queue queues packets that lie back to back, each of segment bytes but the last, which may be
+	// shorter. They do not change until the batch is flushed.
+	Queue(b *transport.Batch, packets []byte, segment int)
 }
 
-// Listener sends the packets of a room to one client. See the package's documentation for who may
+// Listener sends what is said in a room to one client. See the package's documentation for who may
 // call it.
 type Listener struct {
-	link   Link
-	sealer sealer
-	slots  []slot
-	buf    [headerSize + maxPayload + maxOverhead]byte
+	link       Link
+	sealer     sealer
+	redundancy int
+	slots      []slot
 }
 
 // New starts sending to a connected client: it takes the keys of link and becomes its reporter. One
@@ -52,83 +52,130 @@ func New(link Link) (*Listener, error) {
 // Len is the number of slots.
 func (l *Listener) Len() int { return len(l.slots) }
 
-// Forward sends p, of the talker with that member index, on a slot. The first packet of another
-// talker than before is a switch: it continues the sequence, advances the timestamp by the time that
-// passed and sets the marker. A packet from before the switch, a duplicate and one that comes too late
-// are dropped. The error is that of the connection: transport.ErrWouldBlock means that this packet was
-// dropped, transport.ErrClosed that there is nobody to send to.
-func (l *Listener) Forward(index int, member uint32, p *transport.Packet) error {
-	if len(p.Payload) > maxPayload {
-		return nil
-	}
+// SetRedundancy makes each packet carry that many frames from before it too (RFC 2198), at most 2,
+// where the client negotiated it: for one that loses packets.
+func (l *Listener) SetRedundancy(frames int) { l.redundancy = min(frames, maxRedundancy) }
+
+// Hear makes a slot play a log, from its next packet on; nil is nothing. What the slot played before
+// ends at now, in silence, as Silence does it; nothing of it is sent any more, whether it was due or
+// is asked for again.
+func (l *Listener) Hear(index int, log *Log, now time.Time) {
 	s := &l.slots[index]
-	at, marker, ok := s.place(member, p)
-	if !ok {
-		return nil
+	if s.log == log {
+		return
 	}
-	h := header{marker: marker, csrc: member, hasCSRC: true}
-	if p.HasLevel {
-		h.level, h.hasLevel = levelByte(p.Level, p.Voice), true
+	l.Silence(index, now)
+	if s.ring != nil {
+		s.ring.clear()
 	}
-	return l.send(s, at, h, p.Payload)
+	if s.log = log; log != nil {
+		s.next = log.head
+	}
 }
 
-// Silence ends what a slot plays: three Opus frames of silence, without a CSRC, keep the client's
-// decoder from concealing the gap. It does nothing on a slot that is silent already.
-func (l *Listener) Silence(index int, now time.Time) error {
-	s := &l.slots[index]
-	if !s.live {
-		return nil
+// Silence ends the sound of a slot at now, until there is more: three Opus frames of silence, of
+// nobody, keep the client's decoder from concealing the gap. They are due from here on. It does
+// nothing on a slot that is silent already.
+func (l *Listener) Silence(index int, now time.Time) {
+	if s := &l.slots[index]; s.live && s.owed == 0 {
+		s.owed, s.ended = silenceFrames, now
 	}
-	var failed error
-	for range silenceFrames {
-		at := s.pause(now)
-		h := header{level: levelByte(127, false), hasLevel: true}
-		if err := l.send(s, at, h, opusSilence[:]); err != nil && failed == nil {
-			failed = err
+}
+
+// Skip makes what a slot has not sent yet impossible to be sent, and what it has, to be sent again.
+func (l *Listener) Skip(index int) {
+	s := &l.slots[index]
+	if s.log != nil {
+		s.next = s.log.head
+	}
+	if s.ring != nil {
+		s.ring.clear()
+	}
+}
+
+// Serve puts into o what is due on all slots. The first packet of another log than before is a switch:
+// it continues the sequence, advances the timestamp by the time that passed and sets the marker. A
+// packet from before the switch, a duplicate and one that comes too late are left out.
+func (l *Listener) Serve(o *Outbox) {
+	due := o.due[:0]
+	for i := range l.slots {
+		s := &l.slots[i]
+		for s.due() {
+			if len(due) == cap(due) {
+				l.send(o, due)
+				due = due[:0]
+			}
+			if p := &due[:len(due)+1][len(due)]; s.take(o, p, l.redundancy) {
+				due = due[:len(due)+1]
+			}
 		}
 	}
-	return failed
+	l.send(o, due)
+}
+
+// send builds packets and queues them in runs.
+func (l *Listener) send(o *Outbox, due []packet) {
+	runs := l.link.Runs()
+	for len(due) > 0 {
+		n := 1
+		if runs {
+			n = run(due)
+		}
+		l.sendRun(o, due[:n])
+		due = due[n:]
+	}
+}
+
+// sendRun builds packets that are as long as the longest of them; the last one need not be.
+func (l *Listener) sendRun(o *Outbox, run []packet) {
+	size := 0
+	for i := range run {
+		size = max(size, run[i].size)
+	}
+	o.room(len(run) * (size + maxOverhead))
+	from, segment := len(o.arena), 0
+	for i := range run {
+		padding := size - run[i].size
+		if i == len(run)-1 {
+			padding = 0
+		}
+		n := l.build(o, &run[i], padding)
+		segment = max(segment, n)
+	}
+	l.link.Queue(o.batch, o.arena[from:], segment)
+}
+
+// build builds, seals and keeps one packet. It returns its length.
+func (l *Listener) build(o *Outbox, p *packet, padding int) int {
+	from, s := len(o.arena), p.slot
+	b, head := p.append(o.arena, padding)
+	sealed := l.sealer.seal(b[from:], head, s.SSRC, p.at.index)
+	o.arena = b[:from+len(sealed)]
+	s.sent(len(p.payload))
+	if s.NACK {
+		s.keep(uint16(p.at.index), sealed)
+	}
+	return len(sealed)
 }
 
 // Resend sends packets of a slot again, byte for byte, as far as they are still there. Each is sent
 // again a few times at most. Only clients that negotiated NACK have anything kept for them.
-func (l *Listener) Resend(index int, seqs []uint16) error {
+func (l *Listener) Resend(o *Outbox, index int, seqs []uint16) {
 	ring := l.slots[index].ring
 	if ring == nil {
-		return nil
+		return
 	}
 	for _, seq := range seqs {
 		if packet := ring.take(seq); packet != nil {
-			if err := l.link.WriteRTP(packet); err != nil {
-				return err
-			}
+			o.room(len(packet))
+			from := len(o.arena)
+			o.arena = append(o.arena, packet...)
+			l.link.Queue(o.batch, o.arena[from:], len(packet))
 		}
-	}
-	return nil
-}
-
-// Purge makes the packets of a slot impossible to send again, as the loss of a mic must.
-func (l *Listener) Purge(index int) {
-	if ring := l.slots[index].ring; ring != nil {
-		ring.clear()
 	}
 }
 
 // SenderInfo implements transport.Reporter. It may be called from any goroutine.
 func (l *Listener) SenderInfo(index int, now time.Time) (transport.SenderInfo, bool) {
 	return l.slots[index].senderInfo(now)
-}
-
-// send builds, seals, keeps and sends one packet.
-func (l *Listener) send(s *slot, at position, h header, payload []byte) error {
-	packet := h.append(l.buf[:0], &s.Slot, at)
-	head := len(packet)
-	packet = append(packet, payload...)
-	packet = l.sealer.seal(packet, head, s.SSRC, at.index)
-	s.sent(len(payload))
-	if s.NACK {
-		s.keep(uint16(at.index), packet)
-	}
-	return l.link.WriteRTP(packet)
 }

@@ -24,9 +24,11 @@ type room struct {
 	server *transport.Server
 
 	mu       sync.Mutex // the forwarding context
+	outbox   *egress.Outbox
 	listener *egress.Listener
-	slot     map[uint32]int // by member
-	loseNext bool           // the next packet is lost on the way to the listener
+	slot     map[uint32]int         // by member
+	logs     map[uint32]*egress.Log // by member
+	loseNext bool                   // the next packet is lost on the way to the listener
 	written  [][]byte
 }
 
@@ -41,7 +43,7 @@ func newRoom(t *testing.T) *room {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	return &room{t: t, server: s, slot: map[uint32]int{}}
+	return &room{t: t, server: s, outbox: egress.NewOutbox(s.NewBatch(0)), slot: map[uint32]int{}, logs: map[uint32]*egress.Log{}}
 }
 
 // seat is one client of the room.
@@ -80,18 +82,32 @@ func (s *seat) RTP(p *transport.Packet) {
 	r := s.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.listener.Forward(r.slot[s.member], s.member, p); err != nil && !errors.Is(err, transport.ErrClosed) {
-		r.t.Errorf("forward: %v", err)
+	r.forward(s.member, p)
+}
+
+// forward is called in the forwarding context.
+func (r *room) forward(member uint32, p *transport.Packet) {
+	log := r.logs[member]
+	if log == nil {
+		log = &egress.Log{}
+		r.logs[member] = log
 	}
+	r.listener.Hear(r.slot[member], log, p.Arrival)
+	log.Append(p, member)
+	r.serve()
+}
+
+func (r *room) serve() {
+	r.listener.Serve(r.outbox)
+	r.outbox.Flush()
 }
 
 func (s *seat) NACK(slot int, seqs []uint16) {
 	r := s.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.listener.Resend(slot, seqs); err != nil {
-		r.t.Errorf("resend: %v", err)
-	}
+	r.listener.Resend(r.outbox, slot, seqs)
+	r.outbox.Flush()
 }
 
 // listen makes s the listener of the room.
@@ -111,13 +127,14 @@ type tap struct {
 	room *room
 }
 
-func (w tap) WriteRTP(packet []byte) error {
-	w.room.written = append(w.room.written, append([]byte(nil), packet...))
+// Queue is called with one packet at a time.
+func (w tap) Queue(b *transport.Batch, packet []byte, segment int) {
+	w.room.written = append(w.room.written, bytes.Clone(packet))
 	if w.room.loseNext {
 		w.room.loseNext = false
-		return nil
+		return
 	}
-	return w.Conn.WriteRTP(packet)
+	w.Conn.Queue(b, packet, segment)
 }
 
 // From one PeerConnection through the server to another, under both profiles and over TCP.
@@ -159,9 +176,10 @@ func TestTwoClients(t *testing.T) {
 			transporttest.Receive(t, listener.closed, "Closed")
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			err := r.listener.Forward(1, 77, &transport.Packet{Payload: []byte("late"), Arrival: time.Now()})
-			if !errors.Is(err, transport.ErrClosed) {
-				t.Errorf("forward after Close: %v", err)
+			before := r.server.Counters().Sent.Load()
+			r.forward(77, &transport.Packet{Payload: []byte("late"), Arrival: time.Now()})
+			if got := r.server.Counters().Sent.Load() - before; got != 0 {
+				t.Errorf("%d packets were sent after Close", got)
 			}
 		})
 	}
@@ -179,20 +197,22 @@ func TestSwitchAndSilence(t *testing.T) {
 	mid := listener.conn.Slots()[0].MID
 
 	var got []*rtp.Packet
+	receive := func(n int) {
+		for range n {
+			got = append(got, listening.Packet(mid))
+		}
+	}
 	one.Send(100, 4_000_000, 10, []byte("one"))
-	got = append(got, listening.Packet(mid))
+	receive(1)
 	two.Send(9000, 12, 10, []byte("two"))
-	got = append(got, listening.Packet(mid))
+	receive(4)
 	r.mu.Lock()
-	if err := r.listener.Silence(0, time.Now()); err != nil {
-		t.Error(err)
-	}
+	r.listener.Silence(0, time.Now())
+	r.serve()
 	r.mu.Unlock()
-	for range 3 {
-		got = append(got, listening.Packet(mid))
-	}
+	receive(3)
 	one.Send(101, 4_000_960, 10, []byte("again"))
-	got = append(got, listening.Packet(mid))
+	receive(1)
 
 	silence := "\xf8\xff\xfe"
 	for i, want := range []struct {
@@ -201,6 +221,7 @@ func TestSwitchAndSilence(t *testing.T) {
 		payload string
 	}{
 		{[]uint32{1}, true, "one"},
+		{nil, false, silence}, {nil, false, silence}, {nil, false, silence}, // another log
 		{[]uint32{2}, true, "two"},
 		{nil, false, silence}, {nil, false, silence}, {nil, false, silence},
 		{[]uint32{1}, true, "again"},

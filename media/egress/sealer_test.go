@@ -70,7 +70,7 @@ func TestSealedPacketsOpen(t *testing.T) {
 			for i := range 1200 {
 				at := position{index: uint64(30_000 + 131*i), timestamp: uint32(960 * i)}
 				payload := bytes.Repeat([]byte{byte(i)}, i+1)
-				h := header{csrc: uint32(i), hasCSRC: true, level: 9, hasLevel: i%2 == 0}
+				h := header{members: []uint32{uint32(i)}, level: 9, hasLevel: i%2 == 0}
 				packet := h.append(buf, &of, at)
 				head := len(packet)
 				plain := append(append([]byte(nil), packet...), payload...)

@@ -36,6 +36,10 @@ type position struct {
 
 // slot is the stream that one slot plays: it never breaks, whoever is heard on it.
 type slot struct {
+	log  *Log   // what it plays; nil: nothing
+	next uint32 // the log's first packet that was not sent
+	owed int    // frames of silence that are to be sent before it
+
 	transport.Slot
 	ring *ring // nil until something is kept
 
@@ -46,7 +50,7 @@ type slot struct {
 
 	// The talker. Offsets take its numbers to ours, modulo 2^16 and 2^32.
 	live      bool
-	member    uint32
+	ended     time.Time // when the silence that is owed began
 	ssrc      uint32
 	sequence  uint16 // of the packet that is last
 	timestamp uint32 // offset
@@ -69,13 +73,36 @@ func (s *slot) init(of transport.Slot) {
 	s.started = time.Now()
 }
 
+// due reports whether something is to be sent.
+func (s *slot) due() bool { return s.owed > 0 || s.log != nil && s.next != s.log.head }
+
+// take makes p the next packet that is due. It is false when that must not be sent.
+func (s *slot) take(o *Outbox, p *packet, redundancy int) bool {
+	if s.owed > 0 {
+		s.owed--
+		p.silence(s, s.pause(s.ended))
+		return true
+	}
+	if behind := s.log.head - s.next; behind > logSize {
+		o.late += uint64(behind - logSize)
+		s.next = s.log.head - logSize
+	}
+	n := s.next
+	s.next++
+	at, marker, ok := s.place(&s.log.at(n).Packet)
+	if ok {
+		p.sound(s, n, at, marker, redundancy)
+	}
+	return ok
+}
+
 // place finds the position of a talker's packet, and whether it begins a stretch of sound. It is
 // false when the packet must not be sent.
-func (s *slot) place(member uint32, p *transport.Packet) (at position, marker, ok bool) {
+func (s *slot) place(p *transport.Packet) (at position, marker, ok bool) {
 	ahead := int16(p.Sequence - s.sequence)
 	switch {
-	case !s.continues(member, p, ahead):
-		return s.begin(member, p), true, true
+	case !s.continues(p, ahead):
+		return s.begin(p), true, true
 	case ahead > 0:
 		s.advance(position{s.last.index + uint64(ahead), p.Timestamp + s.timestamp}, p.Arrival)
 		s.sequence = p.Sequence
@@ -90,8 +117,8 @@ func (s *slot) place(member uint32, p *transport.Packet) (at position, marker, o
 }
 
 // continues reports whether p goes on with the stream that the slot plays.
-func (s *slot) continues(member uint32, p *transport.Packet, ahead int16) bool {
-	if !s.live || member != s.member || p.SSRC != s.ssrc || ahead > maxAhead || ahead < -maxBehind {
+func (s *slot) continues(p *transport.Packet, ahead int16) bool {
+	if !s.live || p.SSRC != s.ssrc || ahead > maxAhead || ahead < -maxBehind {
 		return false
 	}
 	if ahead <= 0 {
@@ -103,13 +130,13 @@ func (s *slot) continues(member uint32, p *transport.Packet, ahead int16) bool {
 }
 
 // begin makes p the first packet of a talker: next in the sequence, and later by the time that passed.
-func (s *slot) begin(member uint32, p *transport.Packet) position {
+func (s *slot) begin(p *transport.Packet) position {
 	next := position{s.last.index, s.last.timestamp}
 	if s.used {
 		next.index++
 		next.timestamp += samples(max(p.Arrival.Sub(s.at), frameTime))
 	}
-	s.live, s.member, s.ssrc = true, member, p.SSRC
+	s.live, s.ssrc = true, p.SSRC
 	s.sequence, s.timestamp, s.floor = p.Sequence, next.timestamp-p.Timestamp, next.index
 	s.advance(next, p.Arrival)
 	return next

@@ -57,6 +57,7 @@ type Slot struct {
 	SSRC        uint32 // ours, for as long as the connection lives
 	PayloadType uint8  // of Opus, as the client numbers it
 	LevelExt    uint8  // header extension id of RFC 6464 levels; 0: not negotiated
+	RED         uint8  // payload type of RED (RFC 2198), as the client numbers it; 0: not negotiated
 	NACK        bool   // the client may ask for packets again
 }
 
