@@ -63,7 +63,7 @@ func (m *messages) init(b *Batch) {
 	m.flush = b.transmit
 	for i := range m.headers {
 		h, c := &m.headers[i], &m.controls[i]
-		h.Name = (*byte)(unsafe.Pointer(&m.names[i])) //nolint:gosec // as sendmsg(2) wants it
+		h.Name = (*byte)(unsafe.Pointer(&m.names[i]))
 		h.Iov = &m.vectors[i]
 		h.SetIovlen(1)
 		c.Level, c.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
@@ -86,7 +86,7 @@ func (b *Batch) add(to netip.AddrPort, packets []byte, segment int) {
 	h.SetControllen(0)
 	if len(packets) > segment {
 		b.controls[i].segment = uint16(segment)
-		h.Control = (*byte)(unsafe.Pointer(&b.controls[i])) //nolint:gosec // as sendmsg(2) wants it
+		h.Control = (*byte)(unsafe.Pointer(&b.controls[i]))
 		h.SetControllen(int(unsafe.Sizeof(control{})))
 	}
 }
@@ -94,7 +94,7 @@ func (b *Batch) add(to netip.AddrPort, packets []byte, segment int) {
 // address writes an address of the socket's family to sa and returns its length.
 func (s *udpSocket) address(a netip.AddrPort, sa *unix.RawSockaddrInet6) uint32 {
 	if s.v4 {
-		sa4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(sa)) //nolint:gosec // the smaller of the two
+		sa4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(sa))
 		sa4.Family, sa4.Addr = unix.AF_INET, a.Addr().Unmap().As4()
 		setPort(&sa4.Port, a.Port())
 		return unix.SizeofSockaddrInet4
