@@ -152,10 +152,6 @@ func (c *Conn) SendKeys() (Keys, error) {
 	return *k, nil
 }
 
-// WriteRTP sends one sealed RTP packet, which it does not keep. It never waits: a packet for which
-// the socket has no room is dropped with ErrWouldBlock, and counted.
-func (c *Conn) WriteRTP(packet []byte) error { return c.write(packet) }
-
 // write is the only way onto the network besides STUN responses and a Batch.
 func (c *Conn) write(packet []byte) error {
 	c.gate.RLock()

@@ -283,7 +283,7 @@ func TestExpiry(t *testing.T) {
 		t.Error("time-outs are not counted")
 	}
 	assertEmpty(t, s)
-	if err := c.WriteRTP([]byte("late")); !errors.Is(err, ErrClosed) {
+	if err := c.write([]byte("late")); !errors.Is(err, ErrClosed) {
 		t.Errorf("write after the end: %v", err)
 	}
 }

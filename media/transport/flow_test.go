@@ -288,7 +288,7 @@ func TestNothingAfterClose(t *testing.T) {
 		go func() {
 			var err error
 			for err == nil || errors.Is(err, ErrWouldBlock) {
-				err = c.WriteRTP([]byte("before"))
+				err = c.write([]byte("before"))
 			}
 			writers <- err
 		}()

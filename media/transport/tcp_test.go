@@ -44,7 +44,7 @@ func TestSlowTCPClient(t *testing.T) {
 	packet := make([]byte, 1200)
 	for {
 		binary.BigEndian.PutUint32(packet, uint32(sent))
-		err := c.WriteRTP(packet)
+		err := c.write(packet)
 		if errors.Is(err, ErrWouldBlock) {
 			break
 		}
@@ -72,7 +72,7 @@ func TestSlowTCPClient(t *testing.T) {
 	}
 	// With room again, the rest of the last frame goes first.
 	binary.BigEndian.PutUint32(packet, uint32(sent))
-	for errors.Is(c.WriteRTP(packet), ErrWouldBlock) {
+	for errors.Is(c.write(packet), ErrWouldBlock) {
 	}
 	for i := sent - 1; i <= sent; i++ {
 		frame, err := readFrame(in, buf)
