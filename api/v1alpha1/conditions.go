@@ -45,6 +45,7 @@ const (
 	ReasonPoolExhausted        = "PoolExhausted"
 	ReasonWaitingForPod        = "WaitingForPod"
 	ReasonPodClaimed           = "PodClaimed"
+	ReasonMixUnavailable       = "MixUnavailable"
 	ReasonMigrating            = "Migrating"
 	ReasonWaitingForEnd        = "WaitingForEnd"
 	ReasonQuotaExceeded        = "QuotaExceeded"

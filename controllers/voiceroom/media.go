@@ -151,7 +151,7 @@ func (r *Reconciler) handOver(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *
 	r.Allocator.Release(client.ObjectKeyFromObject(vr))
 	r.Fleet.Follow(claimOf(vr), state)
 	summarize(vr, state)
-	r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionTrue, v1alpha1.ReasonPodClaimed, "pod %s holds the room under epoch %d", pod.Name, epoch(vr))
+	r.holds(vr, pod, state, nil)
 	meta.RemoveStatusCondition(&vr.Status.Conditions, v1alpha1.ConditionDraining)
 	pods, err := r.predecessors(ctx, vr)
 	if err != nil {
@@ -254,24 +254,38 @@ func (r *Reconciler) keep(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *core
 // edit puts the room's newer spec to its pod, unless its quota forbids that. It is true if
 // the pod has to be asked again.
 func (r *Reconciler) edit(ctx context.Context, vr *v1alpha1.VoiceRoom, pod *corev1.Pod, state *room.State) (bool, error) {
-	reason, more := v1alpha1.ReasonPodClaimed, ""
-	if state.Settings.Generation < vr.Generation {
-		short, err := r.overQuota(ctx, vr)
-		if err != nil {
-			return false, err
-		}
-		if short != nil {
-			reason, more = short.reason, "; the newer spec is not applied: "+short.message
-		} else if newer, err := r.put(ctx, vr, pod, specOf(vr), nil); err != nil {
+	if state.Settings.Generation >= vr.Generation {
+		r.holds(vr, pod, state, nil)
+		return false, nil
+	}
+	short, err := r.overQuota(ctx, vr)
+	if err != nil {
+		return false, err
+	}
+	if short == nil {
+		if state, err = r.put(ctx, vr, pod, specOf(vr), nil); err != nil {
 			ctrl.LoggerFrom(ctx).Info("media pod did not take the newer spec", "pod", pod.Name, "reason", err.Error())
 			return true, nil
-		} else {
-			r.Fleet.Follow(claimOf(vr), newer)
-			summarize(vr, newer)
 		}
+		r.Fleet.Follow(claimOf(vr), state)
+		summarize(vr, state)
+	}
+	r.holds(vr, pod, state, short)
+	return false, nil
+}
+
+// holds says in MediaReady that the pod holds the room, and what of the spec is not so in
+// there: the newest edits, if their quota is short, or the mix.
+func (r *Reconciler) holds(vr *v1alpha1.VoiceRoom, pod *corev1.Pod, state *room.State, short *shortage) {
+	reason, more := v1alpha1.ReasonPodClaimed, ""
+	switch {
+	case short != nil:
+		reason, more = short.reason, "; the newer spec is not applied: "+short.message
+	case vr.Spec.Audience == v1alpha1.AudienceMix && state.Settings.Audience != room.Mix:
+		reason, more = v1alpha1.ReasonMixUnavailable,
+			"; that pod's image is of a version that cannot mix: until the room is in a newer one, its audience hears microphones each by itself (Forward)"
 	}
 	r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionTrue, reason, "pod %s holds the room under epoch %d%s", pod.Name, epoch(vr), more)
-	return false, nil
 }
 
 // alone says whether pod, which was read before pods, is the only one that can hold the room.
