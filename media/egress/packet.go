@@ -1,5 +1,7 @@
 package egress
 
+import "voiceroom.dev/voiceroom/media/red"
+
 const (
 	// maxRun is how many packets of one listener leave together at most.
 	maxRun = 64
@@ -8,13 +10,6 @@ const (
 	maxPadding = 96
 	// maxRedundancy is how many earlier frames a packet can carry.
 	maxRedundancy = 2
-
-	// Of RFC 2198, section 3: what the headers take, how old an earlier frame may be, in ticks of the
-	// media clock, and how long.
-	redBlockHeader   = 4
-	redPrimaryHeader = 1
-	maxREDOffset     = 1<<14 - 1
-	maxREDBlock      = 1<<10 - 1
 )
 
 // packet is one that is due to a listener: it has its place in the slot's stream, and is not built yet.
@@ -22,46 +17,51 @@ type packet struct {
 	slot    *slot
 	at      position
 	header  header
-	payload []byte                 // Opus
-	logged  *logged                // whose payload it is; nil: silence
-	earlier [maxRedundancy]*logged // whose payloads it carries too, the latest first
-	size    int                    // of header and payload, in bytes, without padding and tag
+	payload []byte                   // Opus
+	earlier [maxRedundancy]red.Block // the last copies of them are carried too, the oldest first
+	copies  int
+	size    int // of header and payload, in bytes, without padding and tag
 }
 
 // silence makes p a frame of silence.
 func (p *packet) silence(s *slot, at position) {
-	*p = packet{slot: s, at: at, payload: opusSilence[:],
-		header: header{payloadType: s.PayloadType, hasLevel: true, level: levelByte(silent, false)}}
+	p.slot, p.at, p.payload, p.copies = s, at, opusSilence[:], 0
+	p.header = header{payloadType: s.PayloadType, hasLevel: true, level: levelByte(silent, false)}
 	p.size = p.header.size(&s.Slot) + len(p.payload)
 }
 
 // sound makes p the packet with that number of the slot's log, with up to redundancy earlier frames.
 func (p *packet) sound(s *slot, n uint32, at position, marker bool, redundancy int) {
 	k := s.log.at(n)
-	*p = packet{slot: s, at: at, payload: k.Payload, logged: k, header: header{payloadType: s.PayloadType, marker: marker,
-		members: k.members[:k.count], hasLevel: k.HasLevel, level: levelByte(k.Level, k.Voice)}}
+	p.slot, p.at, p.payload, p.copies = s, at, k.Payload, 0
+	p.header = header{payloadType: s.PayloadType, marker: marker, members: k.members[:k.count],
+		hasLevel: k.HasLevel, level: levelByte(k.Level, k.Voice)}
 	p.size = p.header.size(&s.Slot) + len(p.payload)
 	if s.RED != 0 {
 		p.addEarlier(s.log, n, redundancy)
 	}
 }
 
-// addEarlier makes p carry earlier frames, as far as they are there, RFC 2198 can tell how old they are
+// addEarlier makes p carry earlier frames, as far as they are there, RED can tell how old they are
 // and the packet does not become too long.
 func (p *packet) addEarlier(l *Log, n uint32, redundancy int) {
+	now := l.at(n)
 	for i := range redundancy {
 		k := l.before(n, uint32(i+1))
-		if k == nil || p.logged.Timestamp-k.Timestamp > maxREDOffset || len(k.Payload) > maxREDBlock {
+		if k == nil || now.Timestamp-k.Timestamp > red.MaxOffset || len(k.Payload) > red.MaxLength {
 			return
 		}
-		more := redBlockHeader + len(k.Payload)
+		more := red.HeadSize + len(k.Payload)
 		if i == 0 {
-			more += redPrimaryHeader
+			more += red.PrimaryHeadSize
 		}
 		if p.size+more > maxPayload {
 			return
 		}
-		p.earlier[i], p.size, p.header.payloadType = k, p.size+more, p.slot.RED
+		p.size += more
+		p.copies++
+		p.header.payloadType = p.slot.RED
+		p.earlier[maxRedundancy-p.copies] = red.Block{PayloadType: p.slot.PayloadType, Offset: now.Timestamp - k.Timestamp, Data: k.Payload}
 	}
 }
 
@@ -72,10 +72,12 @@ func (p *packet) append(b []byte, padding int) (packet []byte, head int) {
 	p.header.padded = padding > 0
 	b = p.header.append(b, &p.slot.Slot, p.at)
 	head = len(b) - from
-	if p.earlier[0] != nil {
-		b = p.appendRED(b)
+	if p.copies == 0 {
+		b = append(b, p.payload...)
+	} else {
+		// It refuses what addEarlier has left out.
+		b, _ = red.Append(b, p.earlier[maxRedundancy-p.copies:], red.Block{PayloadType: p.slot.PayloadType, Data: p.payload})
 	}
-	b = append(b, p.payload...)
 	if padding > 0 {
 		b = append(b, zeros[:padding-1]...)
 		b = append(b, byte(padding))
@@ -84,23 +86,6 @@ func (p *packet) append(b []byte, padding int) (packet []byte, head int) {
 }
 
 var zeros [maxPadding]byte
-
-// appendRED appends what stands before the payload in RED: headers, and the earlier frames.
-func (p *packet) appendRED(b []byte) []byte {
-	for i := maxRedundancy - 1; i >= 0; i-- { // the oldest first
-		if k := p.earlier[i]; k != nil {
-			offset, length := p.logged.Timestamp-k.Timestamp, len(k.Payload)
-			b = append(b, 1<<7|p.slot.PayloadType, byte(offset>>6), byte(offset<<2)|byte(length>>8), byte(length))
-		}
-	}
-	b = append(b, p.slot.PayloadType)
-	for i := maxRedundancy - 1; i >= 0; i-- {
-		if k := p.earlier[i]; k != nil {
-			b = append(b, k.Payload...)
-		}
-	}
-	return b
-}
 
 // run is how many of the packets, from the first on, are to be made equally long and leave together.
 func run(due []packet) int {
