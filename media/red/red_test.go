@@ -28,7 +28,7 @@ func TestParse(t *testing.T) {
 			primary:   red.Block{PayloadType: 111, Data: []byte("now")},
 		},
 		"several, of unequal sizes": {
-			payload: []byte{0x80 | 111, 0x1e, 0x00, 1, 0x80 | 96, 0x0f, 0x00, 0, 0x80 | 0, 0xff, 0xfc, 2, 127, 'a', 'b', 'c'},
+			payload: []byte{0x80 | 111, 0x1e, 0x00, 1, 0x80 | 96, 0x0f, 0x00, 0, 0x80, 0xff, 0xfc, 2, 127, 'a', 'b', 'c'},
 			redundant: []red.Block{
 				{PayloadType: 111, Offset: 1920, Data: []byte("a")}, {PayloadType: 96, Offset: 960}, {Offset: red.MaxOffset, Data: []byte("bc")},
 			},

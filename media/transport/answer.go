@@ -83,7 +83,7 @@ func (a *answer) mediaHead(line func(string, ...any), m *mediaLine, candidates [
 	case !m.accepted():
 		port = 0
 	case !m.data:
-		format = fmt.Sprint(m.pt)
+		format = m.formats()
 	}
 	line("m=%s %d %s %s", m.kind, port, m.proto, format)
 	line("c=IN IP4 0.0.0.0")
@@ -106,6 +106,18 @@ func (a *answer) mediaHead(line func(string, ...any), m *mediaLine, candidates [
 	}
 }
 
+// formats lists the payload types of an audio line, what the client is to prefer first: RED on the way
+// up, for it is unwrapped here and costs no listener anything.
+func (m *mediaLine) formats() string {
+	switch {
+	case m.red == 0:
+		return fmt.Sprint(m.pt)
+	case m.uplink:
+		return fmt.Sprint(m.red, m.pt)
+	}
+	return fmt.Sprint(m.pt, m.red)
+}
+
 // audio writes the RTP part of m; slot is nil on a line that is the uplink only.
 func (m *mediaLine) audio(line func(string, ...any), slot *Slot) {
 	line("a=rtcp-mux")
@@ -114,6 +126,10 @@ func (m *mediaLine) audio(line func(string, ...any), slot *Slot) {
 	}
 	line("a=rtpmap:%d opus/48000/2", m.pt)
 	line("a=fmtp:%d minptime=10;useinbandfec=1;usedtx=1", m.pt)
+	if m.red != 0 {
+		line("a=rtpmap:%d red/48000/2", m.red)
+		line("a=fmtp:%d %d/%d", m.red, m.pt, m.pt)
+	}
 	if m.levelExt != 0 {
 		line("a=extmap:%d %s", m.levelExt, levelURI)
 	}

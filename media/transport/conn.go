@@ -82,7 +82,7 @@ func newSlots(offer *Offer) []Slot {
 		}
 		seen[ssrc] = true
 		slots = append(slots, Slot{
-			Index: len(slots), MID: m.mid, SSRC: ssrc, PayloadType: m.pt, LevelExt: m.levelExt, NACK: m.nack,
+			Index: len(slots), MID: m.mid, SSRC: ssrc, PayloadType: m.pt, RED: m.red, LevelExt: m.levelExt, NACK: m.nack,
 		})
 	}
 	return slots

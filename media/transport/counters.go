@@ -18,6 +18,7 @@ type Counters struct {
 	SRTPAuthFailed      atomic.Uint64 // SRTP and SRTCP that failed authentication or were replayed
 	DTLSFailed          atomic.Uint64 // handshakes that failed
 	FingerprintMismatch atomic.Uint64 // of those, by the certificate
+	Recovered           atomic.Uint64 // lost packets of uplinks whose sound came as a copy in a later one
 	Sent                atomic.Uint64 // RTP packets handed to the kernel by a Batch
 	SentRuns            atomic.Uint64 // runs of them that the kernel cut into packets
 	SendCalls           atomic.Uint64 // system calls that took
@@ -47,6 +48,7 @@ func (c *Counters) Each(f func(name string, value uint64)) {
 		{"srtp_auth_failed", &c.SRTPAuthFailed},
 		{"dtls_failed", &c.DTLSFailed},
 		{"fingerprint_mismatch", &c.FingerprintMismatch},
+		{"recovered", &c.Recovered},
 		{"sent", &c.Sent},
 		{"sent_runs", &c.SentRuns},
 		{"send_calls", &c.SendCalls},

@@ -17,8 +17,9 @@ type Handler interface {
 	// Connected is called once, when media can flow in both directions. What the client sends before
 	// it returns is dropped, and counted; the data channel opens after it.
 	Connected()
-	// RTP is called for each packet of the uplink. The packet and its payload are valid until RTP
-	// returns.
+	// RTP is called for each packet of the uplink. A frame whose packet was lost, and came as a copy in
+	// a later one, has a call of its own, before that of the later one; should the lost packet still
+	// come, it is dropped. The packet and its payload are valid until RTP returns.
 	RTP(p *Packet)
 	// NACK is called when the client asks for packets of a slot again. seqs, at most MaxNACK of
 	// them, is valid until NACK returns.
@@ -32,7 +33,7 @@ type Handler interface {
 	Closed(reason error)
 }
 
-// Packet is one RTP packet of an uplink, unprotected.
+// Packet is one RTP packet of an uplink, unprotected, and out of RED if it came in that.
 type Packet struct {
 	SSRC      uint32
 	Sequence  uint16
@@ -40,13 +41,14 @@ type Packet struct {
 	Marker    bool   // first packet after a pause (RFC 7587, section 4.2)
 
 	// HasLevel says whether the client asserted a level (RFC 6464). Level is 0 (loudest) to 127
-	// (silence) in -dBov, Voice whether the client believes it is speech.
+	// (silence) in -dBov, Voice whether the client believes it is speech. A copy has the level of the packet
+	// that brought it, one frame away: without one it would look like that of a client that asserts none.
 	HasLevel bool
 	Level    uint8
 	Voice    bool
 
 	Payload []byte    // Opus; padding is removed. Never empty
-	Size    int       // bytes of the datagram it came in
+	Size    int       // bytes of the datagram it came in; 0 for a copy, whose bytes count with the packet that brought it
 	Arrival time.Time // when it was read
 }
 

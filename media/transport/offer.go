@@ -40,7 +40,8 @@ type mediaLine struct {
 	uplink, slot, data  bool
 
 	// Of audio lines that are accepted.
-	pt          uint8
+	pt          uint8 // of Opus
+	red         uint8 // of RED, 0: not offered
 	levelExt    uint8 // RFC 6464 extension id, 0: not offered
 	nack        bool
 	reducedRTCP bool
@@ -233,59 +234,6 @@ func direction(m *sdp.MediaDescription, session *sdp.SessionDescription) (sends,
 		}
 	}
 	return true, true
-}
-
-// readAudio finds Opus and what goes with it; it is false when the line cannot be used.
-func (m *mediaLine) readAudio(from *sdp.MediaDescription) bool {
-	if _, mux := from.Attribute("rtcp-mux"); !mux || !strings.Contains(m.proto, "TLS/RTP/SAVP") {
-		return false
-	}
-	pt, ok := opusType(from)
-	if !ok {
-		return false
-	}
-	m.pt = pt
-	for _, a := range from.Attributes {
-		fields := strings.Fields(a.Value)
-		switch {
-		case a.Key == "rtcp-rsize":
-			m.reducedRTCP = true
-		case a.Key == "extmap" && len(fields) >= 2 && fields[1] == levelURI:
-			m.levelExt = extensionID(fields[0])
-		case a.Key == "rtcp-fb" && len(fields) == 2 && fields[1] == "nack":
-			m.nack = m.nack || fields[0] == "*" || fields[0] == strconv.Itoa(int(pt))
-		}
-	}
-	return true
-}
-
-// extensionID reads the id of an extmap line, and is 0 for one that cannot be used: ids above 14 need
-// two-byte headers (RFC 8285, section 4.2).
-func extensionID(field string) uint8 {
-	id, _, _ := strings.Cut(field, "/") // the rest is a direction
-	n, err := strconv.ParseUint(id, 10, 8)
-	if err != nil || n > 14 {
-		return 0
-	}
-	return uint8(n)
-}
-
-// opusType returns the payload type of the first Opus format of m.
-func opusType(m *sdp.MediaDescription) (uint8, bool) {
-	for _, format := range m.MediaName.Formats {
-		pt, err := strconv.ParseUint(format, 10, 7)
-		// 64 to 95 cannot be told from RTCP on one port (RFC 5761, section 4).
-		if err != nil || pt >= 64 && pt <= 95 {
-			continue
-		}
-		for _, a := range m.Attributes {
-			fields := strings.Fields(a.Value)
-			if a.Key == "rtpmap" && len(fields) == 2 && fields[0] == format && strings.EqualFold(fields[1], "opus/48000/2") {
-				return uint8(pt), true
-			}
-		}
-	}
-	return 0, false
 }
 
 // maxMessage reads how large a message the client takes (RFC 8841, section 6).

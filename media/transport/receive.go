@@ -21,10 +21,12 @@ type receiver struct {
 	ctx       *srtp.Context
 	on        bool // from after Handler.Connected until before Handler.Closed
 	uplink    bool
-	pt        uint8
+	pt        uint8 // of Opus
+	red       uint8 // of RED, 0: not negotiated
 	levelExt  uint8
 	sources   sourceSet
 	reporters sourceSet
+	handed    handed
 
 	// Its own mutex, for mu is held while the handler is called: Stats may be called under a lock
 	// that the handler takes.
@@ -36,7 +38,7 @@ func (r *receiver) init(o *Offer) {
 	r.sources.limit, r.reporters.limit = maxSources, maxReporters
 	for i := range o.media {
 		if m := &o.media[i]; m.uplink {
-			r.uplink, r.pt, r.levelExt = true, m.pt, m.levelExt
+			r.uplink, r.pt, r.red, r.levelExt = true, m.pt, m.red, m.levelExt
 		}
 	}
 }
@@ -101,6 +103,11 @@ func (rd *reader) receive(c *Conn, b []byte, now time.Time) {
 	}
 }
 
+// takes reports whether the client may send a payload type.
+func (r *receiver) takes(pt uint8) bool {
+	return r.uplink && (pt == r.pt || pt == r.red && r.red != 0)
+}
+
 // receiveRTP is called with c.recv.mu held.
 func (rd *reader) receiveRTP(c *Conn, b []byte, now time.Time) {
 	r, h, counters := &c.recv, &rd.header, &rd.server.counters
@@ -109,7 +116,7 @@ func (rd *reader) receiveRTP(c *Conn, b []byte, now time.Time) {
 		counters.DroppedMalformed.Add(1)
 		return
 	}
-	if !r.uplink || h.PayloadType != r.pt || !r.sources.admits(h.SSRC) {
+	if !r.takes(h.PayloadType) || !r.sources.admits(h.SSRC) {
 		counters.DroppedUnexpected.Add(1)
 		return
 	}
@@ -141,7 +148,11 @@ func (rd *reader) receiveRTP(c *Conn, b []byte, now time.Time) {
 			p.HasLevel, p.Voice, p.Level = true, level[0]&0x80 != 0, level[0]&0x7f
 		}
 	}
-	c.handler.RTP(p)
+	if h.PayloadType != r.pt {
+		rd.unwrap(c)
+	} else if r.handed.take(p) {
+		c.handler.RTP(p)
+	}
 }
 
 // unpad removes RTP padding (RFC 3550, section 5.1); it is false when the padding is impossible.

@@ -14,6 +14,8 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/stun/v4"
 	"golang.org/x/sys/unix"
+
+	"voiceroom.dev/voiceroom/media/red"
 )
 
 const (
@@ -135,12 +137,18 @@ type reader struct {
 	header   rtp.Header
 	plain    []byte
 	packet   Packet
+	blocks   []red.Block
 	compound compound
 	nacked   []uint16
 }
 
 func (s *Server) newReader() *reader {
-	return &reader{server: s, plain: make([]byte, 0, maxDatagram), nacked: make([]uint16, 0, MaxNACK)}
+	return &reader{
+		server: s,
+		plain:  make([]byte, 0, maxDatagram),
+		blocks: make([]red.Block, 0, red.MaxBlocks),
+		nacked: make([]uint16, 0, MaxNACK),
+	}
 }
 
 // readUDP reads one socket until it is closed.
