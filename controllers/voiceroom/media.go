@@ -283,7 +283,7 @@ func (r *Reconciler) holds(vr *v1alpha1.VoiceRoom, pod *corev1.Pod, state *room.
 		reason, more = short.reason, "; the newer spec is not applied: "+short.message
 	case vr.Spec.Audience == v1alpha1.AudienceMix && state.Settings.Audience != room.Mix:
 		reason, more = v1alpha1.ReasonMixUnavailable,
-			"; that pod's image is of a version that cannot mix: until the room is in a newer one, its audience hears microphones each by itself (Forward)"
+			"; it cannot mix, as its image has no Opus encoder or is of an earlier version: the room's audience hears microphones each by itself (Forward)"
 	}
 	r.set(vr, v1alpha1.ConditionMediaReady, metav1.ConditionTrue, reason, "pod %s holds the room under epoch %d%s", pod.Name, epoch(vr), more)
 }

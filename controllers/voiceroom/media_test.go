@@ -59,6 +59,7 @@ func TestHolds(t *testing.T) {
 		"an older pod forwards":   {v1alpha1.AudienceForward, "", nil, v1alpha1.ReasonPodClaimed, "epoch 2"},
 		"a mix":                   {v1alpha1.AudienceMix, room.Mix, nil, v1alpha1.ReasonPodClaimed, "epoch 2"},
 		"an older pod cannot mix": {v1alpha1.AudienceMix, "", nil, v1alpha1.ReasonMixUnavailable, "cannot mix"},
+		"a pod without encoder":   {v1alpha1.AudienceMix, room.Forward, nil, v1alpha1.ReasonMixUnavailable, "no Opus encoder"},
 		"the mix is not allowed":  {v1alpha1.AudienceMix, room.Forward, &shortage{reason: v1alpha1.ReasonQuotaExceeded, message: "too many"}, v1alpha1.ReasonQuotaExceeded, "too many"},
 	} {
 		vr := testRoom(func(vr *v1alpha1.VoiceRoom) {
