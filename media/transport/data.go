@@ -18,6 +18,8 @@ const (
 	DataChannelLabel = "room"
 
 	sctpReceiveBuffer = 64 << 10
+	// usualMessage is the largest message of most clients, in bytes; who sends a larger one gets a larger buffer.
+	usualMessage = 1 << 10
 	// maxOtherChannels is how many channels of other labels a client may open before the right one.
 	maxOtherChannels = 8
 )
@@ -124,10 +126,13 @@ func (c *Conn) serveData(d *dtls.Conn) error {
 	if err := c.data.open(channel); err != nil {
 		return ended(err)
 	}
-	buf := make([]byte, maxReceive)
+	buf := make([]byte, usualMessage)
 	for !c.closed.Load() { // what was received before the end may still wait to be read, slowly
 		n, _, err := channel.ReadDataChannel(buf)
 		switch {
+		case errors.Is(err, io.ErrShortBuffer) && len(buf) < maxReceive:
+			buf = make([]byte, 2*len(buf)) // the message waits
+			continue
 		case errors.Is(err, io.ErrShortBuffer):
 			return fmt.Errorf("%w: a message has more than %d bytes", ErrProtocol, maxReceive)
 		case err != nil:
