@@ -42,8 +42,12 @@ func NewCertificate() (*Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign the DTLS certificate: %w", err)
 	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("read the DTLS certificate: %w", err)
+	}
 	return &Certificate{
-		tls:         tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
+		tls:         tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, // else each handshake parses it
 		fingerprint: formatFingerprint(sha256.Sum256(der)),
 	}, nil
 }
