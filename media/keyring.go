@@ -26,6 +26,7 @@ type keyring struct {
 	now                       func() time.Time
 	tokens, operator, gateway keySet
 	callers                   [2]callerKeys
+	known                     knownCallers
 	// distrust is told of such keys, after the last token of theirs was verified; it is set
 	// before anything changes.
 	distrust func(keys []string)
@@ -52,8 +53,20 @@ func newKeyring(dir string, now func() time.Time) *keyring {
 	return k
 }
 
-// caller verifies a caller's token and returns its name.
+// caller verifies a caller's token, at least every callerMemory, and returns its name.
 func (k *keyring) caller(bearer, podUID string) (string, error) {
+	now, sets := k.now(), callerSets{k.operator.current.Load(), k.gateway.current.Load()}
+	if name, ok := k.known.find(bearer, sets, now); ok {
+		return name, nil
+	}
+	name, err := k.verifyCaller(bearer, podUID)
+	if err == nil {
+		k.known.add(bearer, name, sets, now)
+	}
+	return name, err
+}
+
+func (k *keyring) verifyCaller(bearer, podUID string) (string, error) {
 	var failed error
 	for _, c := range k.callers {
 		got, err := c.verifier.Caller(bearer, podUID)
