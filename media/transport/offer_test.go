@@ -19,6 +19,11 @@ const (
 	opusLines = "a=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n"
 )
 
+// redLines offer RED as Chromium does; redAudio puts its payload type into the m-lines.
+const redLines = "a=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n"
+
+var redAudio = strings.NewReplacer("SAVPF 111\r\n", "SAVPF 111 63\r\n")
+
 // audio is an audio m-line that can be used; more are further lines.
 func audio(mid, direction string, more ...string) string {
 	return fmt.Sprintf("m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:%s\r\na=%s\r\n%s%s",

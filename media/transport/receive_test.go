@@ -21,10 +21,12 @@ type sealed struct {
 	out     *srtp.Context
 }
 
-// newSealed accepts a client with an uplink of payload type 111 and level extension 1.
-func newSealed(t testing.TB, s *Server) *sealed {
+// newSealed accepts a client with an uplink of payload type 111 and level extension 1; more are further
+// lines of its offer.
+func newSealed(t testing.TB, s *Server, more ...string) *sealed {
 	t.Helper()
-	offer, err := ParseOffer([]byte(offerOf(audio("0", "sendrecv", "a=extmap:1 "+levelURI+"\r\n", "a=rtcp-fb:111 nack\r\n"))))
+	more = append([]string{"a=extmap:1 " + levelURI + "\r\n", "a=rtcp-fb:111 nack\r\n"}, more...)
+	offer, err := ParseOffer([]byte(redAudio.Replace(offerOf(audio("0", "sendrecv", more...)))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,27 +173,35 @@ func TestSourcesAreBounded(t *testing.T) {
 }
 
 func TestReceiveAllocatesNothing(t *testing.T) {
-	s := newServer(t)
-	c := newSealed(t, s)
-	c.Conn.handler = deaf{}
-	const n = 200
-	var datagrams [][]byte
-	for i := range n + 1 { // AllocsPerRun runs once more
-		datagrams = append(datagrams, c.seal(c.rtp(t, func(p *rtp.Packet) {
-			p.SequenceNumber, p.Payload = uint16(i), bytes.Repeat([]byte{1}, 100)
-			_ = p.SetExtension(1, []byte{5})
-		})))
-	}
-	i := 0
-	allocated := testing.AllocsPerRun(n, func() {
-		c.rd.datagram(datagrams[i], c.from, time.Now())
-		i++
-	})
-	if allocated > 0 {
-		t.Errorf("%v allocations per packet", allocated)
-	}
-	if got := c.Stats().Received; got != n+1 {
-		t.Errorf("%d packets were received", got)
+	for _, encoding := range []string{"Opus", "RED"} {
+		s := newServer(t)
+		c := newSealed(t, s, redLines)
+		c.Conn.handler = deaf{}
+		const n = 200
+		var datagrams [][]byte
+		for i := range uint16(n + 1) { // AllocsPerRun runs once more
+			datagrams = append(datagrams, c.seal(c.rtp(t, func(p *rtp.Packet) {
+				p.SequenceNumber, p.Timestamp, p.Payload = 2*i, 2*uint32(i)*frameSize, bytes.Repeat([]byte{1}, 100)
+				if encoding == "RED" {
+					redundant(t, p, copies(2*i, 2)...)
+				}
+				_ = p.SetExtension(1, []byte{5})
+			})))
+		}
+		i := 0
+		allocated := testing.AllocsPerRun(n, func() {
+			c.rd.datagram(datagrams[i], c.from, time.Now())
+			i++
+		})
+		if allocated > 0 {
+			t.Errorf("%s: %v allocations per packet", encoding, allocated)
+		}
+		if got := c.Stats().Received; got != n+1 {
+			t.Errorf("%s: %d packets were received", encoding, got)
+		}
+		if got := s.counters.Recovered.Load(); encoding == "RED" && got != n+2 { // two before the first
+			t.Errorf("%d packets were recovered", got)
+		}
 	}
 }
 
@@ -228,7 +238,7 @@ func TestUnpad(t *testing.T) {
 // Whatever comes in, from a stranger or from a client with keys, is handled or dropped.
 func FuzzDatagram(f *testing.F) {
 	s := newServer(f)
-	seed := newSealed(f, s)
+	seed := newSealed(f, s, redLines)
 	check, err := stun.Build(stun.TransactionID, stun.BindingRequest, stun.NewUsername("a:b"), stun.NewShortTermIntegrity("c"), stun.Fingerprint)
 	if err != nil {
 		f.Fatal(err)
@@ -237,13 +247,15 @@ func FuzzDatagram(f *testing.F) {
 	f.Add([]byte{22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, false)
 	f.Add(seed.rtp(f, func(p *rtp.Packet) { _ = p.SetExtension(1, []byte{5}) }), true)
 	f.Add(seed.rtp(f, func(p *rtp.Packet) { p.Padding, p.PaddingSize = true, 3 }), true)
+	f.Add(seed.rtp(f, func(p *rtp.Packet) { redundant(f, p, copies(p.SequenceNumber, 2)...) }), true)
+	f.Add(seed.rtp(f, func(p *rtp.Packet) { p.PayloadType, p.Payload = 63, []byte{0x80 | 111, 0, 0, 200, 111} }), true)
 	f.Add(appendSDES(appendRR(nil, 1, reportBlock{ssrc: 2}), 1), true)
 	f.Add([]byte{2<<6 | formatNACK, typeRTPFB, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 1, 0xff, 0xff}, true)
 	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
 		if len(b) > maxDatagram-64 {
 			return
 		}
-		c := newSealed(t, s)
+		c := newSealed(t, s, redLines)
 		defer c.Close(ErrPeerClosed)
 		if seal {
 			b = c.seal(b)

@@ -7,8 +7,7 @@ import "voiceroom.dev/voiceroom/media/red"
 const handedSize = 2 * red.MaxBlocks
 
 // handed knows which of the last packets of one source the handler got, so that it gets no frame twice:
-// neither a copy of what came, nor a packet that was late after its copy. A new SSRC or a jump of the
-// sequence starts it afresh.
+// neither a copy of what came, nor a packet that was late after its copy. A new SSRC starts it afresh.
 type handed struct {
 	started bool
 	ssrc    uint32
@@ -24,12 +23,10 @@ type frame struct {
 
 // take notes that the handler gets p, and is false if it had it before.
 func (d *handed) take(p *Packet) bool {
-	delta := int16(p.Sequence - d.highest)
-	if !d.started || p.SSRC != d.ssrc || delta > maxSeqDropout || delta < -maxSeqDropout {
+	if !d.started || p.SSRC != d.ssrc {
 		*d = handed{started: true, ssrc: p.SSRC, highest: p.Sequence}
-		delta = 0
 	}
-	switch {
+	switch delta := int16(p.Sequence - d.highest); {
 	case delta > 0:
 		d.highest = p.Sequence
 	case delta <= -handedSize:

@@ -21,6 +21,12 @@ const LevelURI = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 // Patience is how long a test waits for what must happen before it fails; nothing measures it.
 const Patience = 20 * time.Second
 
+// opus and red are the encodings that a client can send.
+var (
+	opus = webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2, SDPFmtpLine: "minptime=10;useinbandfec=1"}
+	red  = webrtc.RTPCodecCapability{MimeType: "audio/red", ClockRate: 48000, Channels: 2, SDPFmtpLine: "111/111"}
+)
+
 // queue is how many packets and messages a client keeps for its test.
 const queue = 4096
 
@@ -31,6 +37,7 @@ type Options struct {
 	Both    bool                       // a sendrecv m-line first: the uplink and slot 0
 	Data    bool                       // the data channel "room"
 	NACK    bool                       // offer NACK for Opus
+	RED     bool                       // offer RED (RFC 2198) as payload type 63, as Chromium does, and send the uplink with it
 	TCP     bool                       // ICE-TCP only
 	Profile dtls.SRTPProtectionProfile // 0: pion's preference
 	Tap     func(datagram []byte)      // is shown what arrives at the socket, before anything else is; it keeps nothing
@@ -79,14 +86,17 @@ func New(t testing.TB, o Options) *Client {
 func newAPI(t testing.TB, o Options) *webrtc.API {
 	t.Helper()
 	var engine webrtc.MediaEngine
-	opus := webrtc.RTPCodecCapability{
-		MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2, SDPFmtpLine: "minptime=10;useinbandfec=1",
-	}
+	opus := opus
 	if o.NACK {
 		opus.RTCPFeedback = []webrtc.RTCPFeedback{{Type: "nack"}}
 	}
 	if err := engine.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: opus, PayloadType: 111}, webrtc.RTPCodecTypeAudio); err != nil {
 		t.Fatalf("register Opus: %v", err)
+	}
+	if o.RED {
+		if err := engine.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: red, PayloadType: 63}, webrtc.RTPCodecTypeAudio); err != nil {
+			t.Fatalf("register RED: %v", err)
+		}
 	}
 	if err := engine.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: LevelURI}, webrtc.RTPCodecTypeAudio); err != nil {
 		t.Fatalf("register the level extension: %v", err)
@@ -153,7 +163,11 @@ func (c *Client) shape(o Options) {
 		if o.Both {
 			direction = webrtc.RTPTransceiverDirectionSendrecv
 		}
-		track, err := webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus}, "mic", "mic")
+		encoding := opus
+		if o.RED {
+			encoding = red
+		}
+		track, err := webrtc.NewTrackLocalStaticRTP(encoding, "mic", "mic")
 		if err != nil {
 			c.t.Fatalf("make a track: %v", err)
 		}
@@ -224,7 +238,8 @@ func (c *Client) Answer(sdp []byte) {
 	}
 }
 
-// Send sends one packet of the uplink; SSRC and payload type are set by the track. A level from 0 to
+// Send sends one packet of the uplink; SSRC and payload type are set by the track. With Options.RED the
+// payload is RED's. A level from 0 to
 // 127 is asserted with the voice flag; any other is not.
 func (c *Client) Send(seq uint16, timestamp uint32, level int, payload []byte) {
 	c.t.Helper()
