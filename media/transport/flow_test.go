@@ -96,7 +96,7 @@ func priority(p uint32) stun.Setter {
 }
 
 // waiting accepts a client that is played by hosts.
-func waiting(t *testing.T, s *Server) (*Conn, *recorder) {
+func waiting(t testing.TB, s *Server) (*Conn, *recorder) {
 	t.Helper()
 	offer, err := ParseOffer([]byte(offerOf(audio("0", "sendonly"))))
 	if err != nil {
