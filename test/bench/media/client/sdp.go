@@ -74,28 +74,38 @@ func parseAnswer(sdp string) (answer, error) {
 	var a answer
 	for l := range strings.Lines(sdp) {
 		name, value, _ := strings.Cut(strings.TrimSpace(l), ":")
-		fields := strings.Fields(value)
-		switch {
-		case len(fields) == 0:
-		case name == "a=ice-ufrag":
-			a.ufrag = fields[0]
-		case name == "a=ice-pwd":
-			a.pwd = fields[0]
-		case name == "a=fingerprint" && len(fields) == 2 && strings.EqualFold(fields[0], "sha-256"):
-			a.fingerprint = strings.ToUpper(fields[1])
-		case name == "a=candidate" && len(fields) >= 6 && strings.EqualFold(fields[2], "udp") && !a.server.IsValid():
-			if at, err := netip.ParseAddrPort(fields[4] + ":" + fields[5]); err == nil && at.Addr().IsLoopback() {
-				a.server = at
-			}
-		case name == "a=ssrc": // several lines say more of the same
-			ssrc, err := strconv.ParseUint(fields[0], 10, 32)
-			if n := len(a.ssrcs); err == nil && (n == 0 || a.ssrcs[n-1] != uint32(ssrc)) {
-				a.ssrcs = append(a.ssrcs, uint32(ssrc))
-			}
+		if fields := strings.Fields(value); len(fields) > 0 {
+			a.note(name, fields)
 		}
 	}
 	if !a.server.IsValid() || a.ufrag == "" || a.pwd == "" || a.fingerprint == "" {
 		return a, errors.New("the answer lacks a candidate on loopback, ICE credentials or a fingerprint")
 	}
 	return a, nil
+}
+
+// note takes one attribute.
+func (a *answer) note(name string, fields []string) {
+	switch name {
+	case "a=ice-ufrag":
+		a.ufrag = fields[0]
+	case "a=ice-pwd":
+		a.pwd = fields[0]
+	case "a=fingerprint":
+		if len(fields) == 2 && strings.EqualFold(fields[0], "sha-256") {
+			a.fingerprint = strings.ToUpper(fields[1])
+		}
+	case "a=candidate":
+		if len(fields) < 6 || !strings.EqualFold(fields[2], "udp") || a.server.IsValid() {
+			return
+		}
+		if at, err := netip.ParseAddrPort(fields[4] + ":" + fields[5]); err == nil && at.Addr().IsLoopback() {
+			a.server = at
+		}
+	case "a=ssrc": // several lines say more of the same
+		ssrc, err := strconv.ParseUint(fields[0], 10, 32)
+		if n := len(a.ssrcs); err == nil && (n == 0 || a.ssrcs[n-1] != uint32(ssrc)) {
+			a.ssrcs = append(a.ssrcs, uint32(ssrc))
+		}
+	}
 }

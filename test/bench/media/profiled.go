@@ -1,0 +1,72 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"voiceroom.dev/voiceroom/media"
+)
+
+// serveProfiled runs the media server in this binary, with pprof beside it, which the command does not offer.
+func serveProfiled(args []string) error {
+	cfg := media.Config{Logger: slog.New(slog.NewJSONHandler(os.Stderr, nil))}
+	flags := flag.NewFlagSet("profiled", flag.ContinueOnError)
+	flags.StringVar(&cfg.PodUID, "pod-uid", "", "")
+	flags.StringVar(&cfg.Control, "control", "", "")
+	flags.StringVar(&cfg.Health, "health", "", "")
+	flags.StringVar(&cfg.KeysDir, "keys", "", "")
+	flags.StringVar(&cfg.TLSDir, "tls", "", "")
+	flags.DurationVar(&cfg.AudienceTick, "audience-tick", 0, "")
+	at := flags.String("media", "", "")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	var err error
+	if cfg.Media, err = netip.ParseAddrPort(*at); err != nil {
+		return fmt.Errorf("-media: %w", err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listening for pprof: %w", err)
+	}
+	if err := json.NewEncoder(os.Stderr).Encode(addresses{Pprof: l.Addr().String()}); err != nil {
+		return err
+	}
+	go func() { exit(http.Serve(l, http.HandlerFunc(pprof.Profile))) }()
+	server, err := media.New(cfg)
+	if err != nil {
+		return err
+	}
+	return server.Run(context.Background())
+}
+
+// profile prints where the server's CPU time goes while work runs, which lasts for at least d.
+func (b *bench) profile(ctx context.Context, what string, p *process, d time.Duration) error {
+	profile, err := call(ctx, http.MethodGet, fmt.Sprintf("http://%s/?seconds=%.0f", p.up.Pprof, d.Seconds()), nil)
+	if err != nil {
+		return fmt.Errorf("taking a profile: %w", err)
+	}
+	file := filepath.Join(b.dir, "profile")
+	if err := os.WriteFile(file, profile, 0o600); err != nil {
+		return fmt.Errorf("writing a profile: %w", err)
+	}
+	top, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", "-nodecount=25", b.self, file).Output()
+	if err != nil {
+		return fmt.Errorf("reading a profile: %w", err)
+	}
+	fmt.Printf("\nWhere the CPU time goes: %s\n%s", what, top)
+	return nil
+}

@@ -1,0 +1,114 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// target is what a figure is to reach: at most, or at least.
+type target struct {
+	what        string
+	got, want   float64
+	atLeast     bool
+	unit        string
+	talk, joins bool // what a profile of a miss shows
+	slots       int  // of the listeners then
+}
+
+func (t *target) missed() bool {
+	return t.got != 0 && (t.atLeast && t.got < t.want || !t.atLeast && t.got > t.want)
+}
+
+// targets are those of the design, as far as they were measured.
+func (b *bench) targets() []target {
+	talkers, listeners := b.mostTalkers(), b.mostListeners()
+	size := fmt.Sprintf("%d talkers, %d listeners", talkers, listeners)
+	c := &b.costs
+	all := []target{
+		{what: "forward, " + size, got: b.at(forwardMode, talkers, listeners).cost(), want: 2, unit: "us a packet", talk: true},
+		{what: "forward, " + size, got: b.at(forwardMode, talkers, listeners).perCore(), want: 1000, atLeast: true, unit: "listeners a core", talk: true},
+		{what: "loudest-3, " + size, got: b.at(loudestMode, talkers, listeners).perCore(), want: 2500, atLeast: true, unit: "listeners a core", talk: true, slots: 3},
+		{what: "a listener's heap and stack", got: c.memory, want: 160, unit: "KiB"},
+		{what: "a join", got: median(c.join), want: 3.5, unit: "ms of CPU", joins: true},
+		{what: "a listener at rest", got: c.idle, want: 0.15, unit: "ms of CPU a second"},
+		{what: "a pod without a room", got: float64(c.rss) / kib / kib, want: 15, unit: "MiB of RSS"},
+		{what: "offer to first packet, p50", got: float64(quantile(c.firstAudio, 0.5)) / float64(time.Millisecond), want: 60, unit: "ms"},
+		{what: "loss by joins", got: 100 * max(c.joinLoss-c.calmLoss, 0), want: 0, unit: "%"},
+	}
+	return all
+}
+
+// fallsShort says what missed its target, and shows where the CPU time goes there.
+func (b *bench) fallsShort(ctx context.Context) error {
+	profiled := map[string]bool{}
+	for _, t := range b.targets() {
+		if !t.missed() {
+			continue
+		}
+		than := "at most"
+		if t.atLeast {
+			than = "at least"
+		}
+		fmt.Printf("falls short: %s: %.4g %s, to be %s %.4g\n", t.what, t.got, t.unit, than, t.want)
+		if profiled[t.what] {
+			continue
+		}
+		profiled[t.what] = true
+		var err error
+		switch {
+		case t.talk:
+			err = b.profileTalk(ctx, t.what, t.slots)
+		case t.joins:
+			err = b.profileJoins(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// summary is the figures of the last line.
+func (b *bench) summary() []string {
+	var line []string
+	talkers, listeners := b.mostTalkers(), b.mostListeners()
+	for _, name := range []string{floorMode, forwardMode, loudestMode, mixMode, referenceMode} {
+		p := b.at(name, talkers, listeners)
+		if p == nil {
+			continue
+		}
+		if len(p.rounds) == 0 {
+			line = append(line, fmt.Sprintf("%s void", name))
+			continue
+		}
+		line = append(line, fmt.Sprintf("%s %.2f us/packet (%s x floor, %s x reference), %.0f listeners/core", name, p.cost(),
+			ratio(p.cost(), b.at(floorMode, talkers, listeners).cost()), ratio(p.cost(), b.reference(talkers)), p.perCore()))
+	}
+	if len(line) > 0 {
+		line[0] = fmt.Sprintf("%d talkers x %d listeners: %s", talkers, listeners, line[0])
+	}
+	if c := &b.costs; c.rss != 0 {
+		line = append(line, fmt.Sprintf("%.0f KiB a listener, %.2f ms a join, %.3f ms/s at rest, %.1f MiB a pod, first audio after %s",
+			c.memory, median(c.join), c.idle, float64(c.rss)/kib/kib, millis(c.firstAudio, 0.5)))
+	}
+	missed := 0
+	for _, t := range b.targets() {
+		if t.missed() {
+			missed++
+		}
+	}
+	return append(line, fmt.Sprintf("%d targets missed", missed))
+}
+
+// reference is what a packet costs at the largest size that the reference was measured at; 0: at none.
+func (b *bench) reference(talkers int) float64 {
+	for i := len(b.listeners) - 1; i >= 0; i-- {
+		if cost := b.at(referenceMode, talkers, b.listeners[i]).cost(); cost > 0 {
+			return cost
+		}
+	}
+	return 0
+}
