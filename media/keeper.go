@@ -50,6 +50,7 @@ type keeper struct {
 	departure  departure
 	draining   bool // the pod is to end once nobody is connected
 	beats      int
+	ballast    []byte // see ballastSize
 }
 
 func newKeeper(log *slog.Logger, now func() time.Time, t *transport.Server, f *forwarder, m *metrics, trusts func(key string) bool) *keeper {
@@ -172,6 +173,9 @@ func (k *keeper) open(r mediaapi.PutRequest) {
 	now := k.now()
 	k.room, k.lease = room.New(r.ID, r.Epoch, r.Spec, r.Seed, now), now
 	k.history, k.durability = history{}, newDurability()
+	if k.ballast == nil {
+		k.ballast = make([]byte, ballastSize)
+	}
 	k.log.Info("the pod has a room", "room", r.ID.Namespace+"/"+r.ID.Name, "uid", r.ID.UID, "epoch", r.Epoch)
 	k.metrics.follow(k)
 	k.snapshotWatchers()
