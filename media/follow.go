@@ -38,6 +38,7 @@ func (k *keeper) follow(events []room.Event) {
 	if grants {
 		k.forwarder.setGrants(k.grants(), moved(events), now)
 	}
+	k.forwarder.setMix(k.room.View().Settings.Audience == room.Mix, now)
 	for s := range k.opening { // the room has no event for the end of one that was to replace another
 		if !k.room.Knows(s.id) {
 			k.end(s, room.Replaced, "this session has ended or was replaced", now)
@@ -80,16 +81,17 @@ func (k *keeper) followMember(e room.Event, now time.Time) {
 	}
 }
 
-// grants are the live grants of members that entered, oldest first.
+// grants are the grants of members that entered, oldest first.
 func (k *keeper) grants() []grant {
 	state := k.room.View()
 	mics := slices.Clone(state.Mics)
 	slices.SortFunc(mics, func(a, b room.Mic) int { return cmp.Compare(a.Grant, b.Grant) })
 	var grants []grant
 	for _, mic := range mics {
-		if s := k.members[mic.Member]; s != nil && s.entered && mic.Live() && !k.departure.silent[mic.Member] {
+		if s := k.members[mic.Member]; s != nil && s.entered {
 			m, _ := state.Member(mic.Member)
-			grants = append(grants, grant{session: s, member: m.ID, number: mic.Grant, priority: m.Priority})
+			grants = append(grants, grant{session: s, member: m.ID, number: mic.Grant, priority: m.Priority,
+				muted: !mic.Live() || k.departure.silent[mic.Member]})
 		}
 	}
 	return grants

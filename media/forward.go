@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"voiceroom.dev/voiceroom/media/egress"
+	"voiceroom.dev/voiceroom/media/mix"
 	"voiceroom.dev/voiceroom/media/ranking"
 	"voiceroom.dev/voiceroom/media/transport"
 )
@@ -32,7 +33,7 @@ const (
 //
 // Who is prompt is served when a packet comes in: people on a microphone, for they talk to each
 // other, and everybody when there is no tick. The audience is divided among shards, which serve it on
-// a tick, in parallel: so a listener's packets leave in runs.
+// a tick, in parallel: so a listener's packets leave in runs. Or it hears the mix: see mixing.
 //
 // One lock guards all of it and the egress below. It is taken for writing for each packet that comes in
 // and for each change, and for reading by a shard for each batch that it sends, so that nobody waits
@@ -45,6 +46,10 @@ type forwarder struct {
 	listeners []*listener
 	prompt    []*listener
 	shards    []*shard // none: everybody is prompt
+	onMic     []*session
+	codec     mix.Codec // nil: there is no mix
+	mixing    *mixing   // nil: the audience hears what is forwarded
+	mixed     mix.Stats // of those before
 	outbox    *egress.Outbox
 	stats     forwardStats
 	fresh     int     // sessions that are
@@ -67,6 +72,7 @@ type forwardStats struct {
 	flood   uint64 // from talkers that send more than any encoder does, or larger packets
 	unheard uint64 // from talkers that nobody has on a slot
 	late    uint64 // to listeners that were not served in time
+	mixed   uint64 // frames of the mix
 }
 
 // talker is a live grant, and the fence of the forwarding path: a packet is forwarded only
@@ -83,8 +89,9 @@ type talker struct {
 	number  uint64    // of the grant
 	since   time.Time // what arrived before is not its
 	rank    *ranking.Talker
-	log     egress.Log // what arrived
-	slots   int        // that it is on
+	log     egress.Log  // what arrived
+	slots   int         // that it is on
+	source  *mix.Source // nil: there is no mix
 
 	heard time.Time // its last packet; zero: none yet, or silence was sent since
 	dtx   bool      // and that packet announced a pause
@@ -99,12 +106,13 @@ type listener struct {
 	shard   *shard    // that serves it; nil: it is prompt
 }
 
-// grant says that a session's audio may flow.
+// grant says that a session is on a microphone, and that its audio may flow unless it is muted.
 type grant struct {
 	session  *session
 	member   uint32
 	number   uint64 // room.Mic.Grant
 	priority bool   // before all others, while it speaks
+	muted    bool
 }
 
 // newForwarder makes a forwarder that sends through batches, and serves the audience every tick, in as
@@ -155,31 +163,40 @@ func (f *forwarder) forward(s *session, p *transport.Packet) {
 		f.stats.flood++
 		return
 	}
-	if t.slots == 0 {
+	isMixed := f.mixing != nil && f.mixing.push(t, p)
+	if t.slots == 0 && !isMixed {
 		f.stats.unheard++
 		return
 	}
 	if f.fresh > 0 {
 		f.freshen(s, t, p.Arrival)
 	}
+	if f.mixing != nil { // the audience has to wait for the mix
+		f.servePrompt()
+		return
+	}
 	f.deliver()
 }
 
 // deliver serves who is prompt, and lets the shards serve the audience on their next tick.
 func (f *forwarder) deliver() {
-	for _, l := range f.prompt {
-		l.out.Serve(f.outbox)
-	}
-	f.outbox.Flush()
+	f.servePrompt()
 	for _, s := range f.shards {
 		s.wake()
 	}
 }
 
-// freshen notes whose first audio a packet of t was.
+func (f *forwarder) servePrompt() {
+	for _, l := range f.prompt {
+		l.out.Serve(f.outbox)
+	}
+	f.outbox.Flush()
+}
+
+// freshen notes whose first audio a packet of t was; s is nil for the mix.
 func (f *forwarder) freshen(s *session, t *talker, at time.Time) {
 	note := func(s *session) {
-		if s.fresh {
+		if s != nil && s.fresh {
 			s.fresh = false
 			f.fresh--
 			f.audible = append(f.audible, first{s, at})

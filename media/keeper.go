@@ -134,6 +134,10 @@ func (k *keeper) put(r mediaapi.PutRequest) (*room.State, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.Spec.Audience == room.Mix && k.forwarder.codec == nil {
+		k.log.Warn("this media server was built without libopus and cannot mix: the audience hears what is forwarded", "room", r.ID.Namespace+"/"+r.ID.Name)
+		r.Spec.Audience = room.Forward // the state says so to the operator
+	}
 	if err := k.bind(r); err != nil {
 		return nil, err
 	}

@@ -37,7 +37,8 @@ type (
 
 	slotEntry struct {
 		Slot   int    `json:"slot"`
-		Member uint32 `json:"member"` // 0: silent
+		Member uint32 `json:"member"` // 0: silent, or the mix
+		Mix    bool   `json:"mix,omitempty"`
 	}
 
 	heartbeat struct {

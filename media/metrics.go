@@ -119,6 +119,7 @@ type packetCollector struct {
 var (
 	packetsDesc = prometheus.NewDesc(metricsPrefix+"packets_total", "Audio packets.", []string{"direction"}, nil)
 	dropsDesc   = prometheus.NewDesc(metricsPrefix+"packets_dropped_total", "Audio packets that went no further.", []string{"reason"}, nil)
+	mixDesc     = prometheus.NewDesc(metricsPrefix+"mix_total", "What was done to make the mix for the audience.", []string{"what"}, nil)
 	eventsDesc  = prometheus.NewDesc(metricsPrefix+"transport_events_total", "What the network side counted.", []string{"event"}, nil)
 )
 
@@ -126,6 +127,7 @@ var (
 func (c *packetCollector) Describe(out chan<- *prometheus.Desc) {
 	out <- packetsDesc
 	out <- dropsDesc
+	out <- mixDesc
 	out <- eventsDesc
 }
 
@@ -134,7 +136,7 @@ func (c *packetCollector) Collect(out chan<- prometheus.Metric) {
 	send := func(d *prometheus.Desc, label string, value uint64) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), label)
 	}
-	s := c.forwarder.counted()
+	s, m := c.forwarder.counted(), c.forwarder.mixCounted()
 	send(packetsDesc, "in", s.in)
 	send(packetsDesc, "out", c.transport.Sent.Load())
 	send(dropsDesc, "no-grant", s.noGrant)
@@ -142,5 +144,11 @@ func (c *packetCollector) Collect(out chan<- prometheus.Metric) {
 	send(dropsDesc, "unheard", s.unheard)
 	send(dropsDesc, "late", s.late)
 	send(dropsDesc, "unsendable", c.transport.SendDropped.Load()+c.transport.SendFailed.Load())
+	send(mixDesc, "frames", s.mixed)
+	send(mixDesc, "decoded", m.Decoded)
+	send(mixDesc, "recovered", m.Recovered)
+	send(mixDesc, "concealed", m.Concealed)
+	send(mixDesc, "late", m.Late)
+	send(mixDesc, "shortened", m.Shortened)
 	c.transport.Each(func(name string, value uint64) { send(eventsDesc, name, value) })
 }

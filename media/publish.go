@@ -138,7 +138,7 @@ func (k *keeper) publish() {
 	for _, m := range k.forwarder.takeSlotMaps() {
 		entries := make([]slotEntry, len(m.members))
 		for i, member := range m.members {
-			entries[i] = slotEntry{Slot: i, Member: member}
+			entries[i] = slotEntry{Slot: i, Member: member, Mix: i == 0 && m.mix}
 		}
 		if err := k.send(m.session, slotsMessage{Type: "slots", Slots: entries}); errors.Is(err, transport.ErrBacklog) {
 			k.forwarder.untake(m.session)

@@ -29,7 +29,7 @@ func (f *forwarder) enter(s *session, out *egress.Listener, now time.Time) {
 
 // place gives a listener to who serves it: people on a microphone are prompt.
 func (f *forwarder) place(l *listener) {
-	if l.session.talks != nil || len(f.shards) == 0 {
+	if l.session.onMic || len(f.shards) == 0 {
 		f.prompt = append(f.prompt, l)
 		return
 	}
@@ -49,7 +49,7 @@ func (f *forwarder) displace(l *listener) {
 	l.shard = nil
 }
 
-func remove(from []*listener, l *listener) []*listener {
+func remove[T any](from []*T, l *T) []*T {
 	i := slices.Index(from, l)
 	last := len(from) - 1
 	from[i], from[last] = from[last], nil
@@ -72,6 +72,10 @@ func (f *forwarder) leave(s *session, now time.Time) {
 		f.listeners = remove(f.listeners, l)
 		s.hears = nil
 	}
+	if s.onMic {
+		s.onMic = false
+		f.onMic = remove(f.onMic, s)
+	}
 	if s.talks != nil {
 		f.revoke(s.talks, now)
 		f.route(now)
@@ -79,15 +83,15 @@ func (f *forwarder) leave(s *session, now time.Time) {
 	}
 }
 
-// setGrants makes these the live grants, oldest first; audio of any other stops. moved are
+// setGrants makes these the grants, oldest first; audio of any other, and of muted ones, stops. moved are
 // numbers of grants whose holders go on under the one that they have now. When it returns,
 // the fence stands: see talker.
 func (f *forwarder) setGrants(grants []grant, moved []uint64, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	changed := false
+	changed := f.seat(grants)
 	for _, t := range f.byRank {
-		i := slices.IndexFunc(grants, func(g grant) bool { return g.session == t.session && g.member == t.member })
+		i := slices.IndexFunc(grants, func(g grant) bool { return g.session == t.session && g.member == t.member && !g.muted })
 		if i < 0 || grants[i].number != t.number && !slices.Contains(moved, t.number) {
 			f.revoke(t, now)
 			changed = true
@@ -96,6 +100,9 @@ func (f *forwarder) setGrants(grants []grant, moved []uint64, now time.Time) {
 		t.number = grants[i].number
 	}
 	for _, g := range grants {
+		if g.muted {
+			continue
+		}
 		if g.session.talks == nil {
 			f.admit(g, now)
 			changed = true
@@ -108,27 +115,51 @@ func (f *forwarder) setGrants(grants []grant, moved []uint64, now time.Time) {
 	}
 }
 
-// admit makes a grant's session a talker.
-func (f *forwarder) admit(g grant, now time.Time) {
-	t := &talker{session: g.session, member: g.member, number: g.number, since: now, rank: f.ranking.Add()}
-	f.byRank[t.rank] = t
-	f.talks(g.session, t)
+// seat moves sessions between the audience and those who are prompt, as they hold a microphone or do not
+// any more. It is true if any was moved.
+func (f *forwarder) seat(grants []grant) bool {
+	changed := false
+	for _, s := range slices.Clone(f.onMic) {
+		if !slices.ContainsFunc(grants, func(g grant) bool { return g.session == s }) {
+			f.onMic = remove(f.onMic, s)
+			f.sit(s, false)
+			changed = true
+		}
+	}
+	for _, g := range grants {
+		if !g.session.onMic {
+			f.onMic = append(f.onMic, g.session)
+			f.sit(g.session, true)
+			changed = true
+		}
+	}
+	return changed
 }
 
-// talks makes t the talker that a session is, and so moves the session between those who are
-// prompt and the audience.
-func (f *forwarder) talks(s *session, t *talker) {
+func (f *forwarder) sit(s *session, onMic bool) {
 	if s.hears != nil {
 		f.displace(s.hears)
 	}
-	s.talks = t
+	s.onMic = onMic
 	if s.hears != nil {
 		f.place(s.hears)
 	}
 }
 
-// revoke takes a talker off all slots.
+// admit makes a grant's session a talker.
+func (f *forwarder) admit(g grant, now time.Time) {
+	t := &talker{session: g.session, member: g.member, number: g.number, since: now, rank: f.ranking.Add()}
+	f.byRank[t.rank], t.session.talks = t, t
+	if f.mixing != nil {
+		f.mixing.add(t)
+	}
+}
+
+// revoke takes a talker off all slots, and out of the mix.
 func (f *forwarder) revoke(t *talker, now time.Time) {
+	if f.mixing != nil {
+		f.mixing.remove(t)
+	}
 	for _, l := range f.listeners {
 		if i := l.hears(t); i >= 0 {
 			l.put(i, nil, now)
@@ -136,7 +167,7 @@ func (f *forwarder) revoke(t *talker, now time.Time) {
 	}
 	f.ranking.Remove(t.rank)
 	delete(f.byRank, t.rank)
-	f.talks(t.session, nil)
+	t.session.talks = nil
 }
 
 // hears is the slot that a talker is on, -1 if none.
@@ -173,6 +204,9 @@ func (f *forwarder) route(now time.Time) {
 func (f *forwarder) routeTo(l *listener, order []*ranking.Talker, now time.Time) {
 	var few [transport.MaxSlots]*talker
 	wanted := few[:0]
+	if f.mixing != nil && !l.session.onMic && len(l.slots) > 0 {
+		wanted, order = append(wanted, &f.mixing.voice), nil // on slot 0, as nobody else is there
+	}
 	for _, rank := range order {
 		if len(wanted) == len(l.slots) {
 			break
@@ -193,10 +227,11 @@ func (f *forwarder) routeTo(l *listener, order []*ranking.Talker, now time.Time)
 	}
 }
 
-// slotMap says who is on which slot of a session: members, 0 for nobody.
+// slotMap says who is on which slot of a session: members, 0 for nobody. On slot 0 it may be the mix.
 type slotMap struct {
 	session *session
 	members []uint32
+	mix     bool
 }
 
 // takeSlotMaps returns the maps that changed since they were taken.
@@ -215,7 +250,7 @@ func (f *forwarder) takeSlotMaps() []slotMap {
 				members[i] = t.member
 			}
 		}
-		maps = append(maps, slotMap{l.session, members})
+		maps = append(maps, slotMap{l.session, members, f.mixing != nil && l.hears(&f.mixing.voice) == 0})
 	}
 	return maps
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"voiceroom.dev/voiceroom/media/mix"
 	"voiceroom.dev/voiceroom/media/transport"
 	"voiceroom.dev/voiceroom/token"
 )
@@ -41,6 +42,10 @@ type Config struct {
 	// leaves in one run, which costs less per packet the longer it is, and has waited for half the tick on
 	// average. At most MaxAudienceTick; 0: everybody is sent each packet at once.
 	AudienceTick time.Duration
+
+	// Codec decodes, and encodes the mix of, a room whose audience hears one; nil: there is none, and its audience
+	// hears what is forwarded.
+	Codec mix.Codec
 
 	Logger           *slog.Logger     // nil: slog.Default()
 	Now              func() time.Time // of tokens, leases and the room; nil: time.Now
@@ -78,6 +83,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	forwarder := newForwarder(cfg.AudienceTick, s.transport.Sockets(), s.transport.NewBatch)
+	forwarder.codec = cfg.Codec
 	s.keeper = newKeeper(cfg.Logger, cfg.Now, s.transport, forwarder, s.metrics, s.keyring.trusts)
 	s.keyring.distrust = s.keeper.distrust
 	s.metrics.registry.MustRegister(certificateMetric(s.certificate), &packetCollector{s.keeper.forwarder, s.transport.Counters()})

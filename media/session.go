@@ -44,6 +44,7 @@ type session struct {
 	// The forwarder's, under its mutex.
 	talks *talker
 	hears *listener
+	onMic bool      // muted or not
 	paced time.Time // what it sent is paid for until then
 	fresh bool      // it entered, is traced, and no audio has come from it or gone to it yet
 }

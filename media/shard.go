@@ -20,6 +20,7 @@ type shard struct {
 	start     time.Time // of a tick; others follow every tick
 	outbox    *egress.Outbox
 	due       atomic.Bool   // since the last tick
+	eager     atomic.Bool   // it does not wait for the tick: nothing gathers
 	woken     chan struct{} // one may wait
 	listeners []*listener   // the forwarder's
 }
@@ -49,11 +50,13 @@ func (s *shard) run() {
 		case <-s.forwarder.stopping:
 			return
 		}
-		timer.Reset(s.untilTick(time.Now()))
-		select {
-		case <-timer.C:
-		case <-s.forwarder.stopping:
-			return
+		if !s.eager.Load() {
+			timer.Reset(s.untilTick(time.Now()))
+			select {
+			case <-timer.C:
+			case <-s.forwarder.stopping:
+				return
+			}
 		}
 		s.due.Store(false) // what comes from here on may be missed by this tick, and has the next
 		s.serve()

@@ -17,6 +17,7 @@ import (
 	"voiceroom.dev/voiceroom/cmd/internal/release"
 	"voiceroom.dev/voiceroom/cmd/internal/telemetry"
 	"voiceroom.dev/voiceroom/media"
+	"voiceroom.dev/voiceroom/media/opus"
 )
 
 // settings are the command's flags.
@@ -132,7 +133,7 @@ func run(ctx context.Context, cfg media.Config, grace time.Duration) error {
 }
 
 func (s *settings) config(log *slog.Logger) (media.Config, error) {
-	cfg := media.Config{PodUID: s.podUID, KeysDir: s.keys, TLSDir: s.tls, AudienceTick: s.tick, Logger: log}
+	cfg := media.Config{PodUID: s.podUID, KeysDir: s.keys, TLSDir: s.tls, AudienceTick: s.tick, Codec: opus.New(), Logger: log}
 	control, err := parseAddr("control", s.control)
 	if err != nil {
 		return cfg, err

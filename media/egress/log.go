@@ -18,6 +18,7 @@ const (
 // forwarding context. The zero value is empty and ready.
 type Log struct {
 	head    uint32 // packets ever written
+	first   uint32 // of them that later ones may carry once more
 	packets [logSize]logged
 }
 
@@ -43,13 +44,17 @@ func (l *Log) Append(p *transport.Packet, members ...uint32) bool {
 	return true
 }
 
+// Forget keeps what was written so far from being carried once more by what is written from here on. What was not sent
+// of it yet is the listeners' to skip.
+func (l *Log) Forget() { l.first = l.head }
+
 // at is the packet with that number, from the first one on, if it is not older than logSize.
 func (l *Log) at(n uint32) *logged { return &l.packets[n%logSize] }
 
 // before returns the packet that the talker sent back packets before the one with that number, nil if
 // it is not there.
 func (l *Log) before(n, back uint32) *logged {
-	if back >= logSize || l.head-n+back > logSize || n < back {
+	if back >= logSize || l.head-n+back > logSize || n < l.first+back {
 		return nil
 	}
 	k, earlier := l.at(n), l.at(n-back)

@@ -8,8 +8,9 @@ import (
 const (
 	// MaxMembers is how many members a frame can name: RTP has room for 15 CSRCs (RFC 3550, section 5.1).
 	MaxMembers = 15
-	// audible is the power from which somebody can be heard in a frame: -60 dBov.
-	audible = 1e-6
+	// audible is the power from which somebody is heard in a frame: -45 dBov, above breath and fans, below a
+	// quiet voice.
+	audible = 3e-5
 	// silence is the power below which the mix need not be sent, -80 dBov, and comfort how many such frames
 	// still are: a receiver that gets none takes them for lost.
 	silence = 1e-8
@@ -145,5 +146,16 @@ func (m *Mixer) Mix() (Frame, bool) {
 // sent.
 func (m *Mixer) Stale() bool { return m.stale }
 
-// Stats returns what was counted.
+// Stats returns what was counted. It excludes Gather.
 func (m *Mixer) Stats() Stats { return m.stats }
+
+// Plus adds what two mixers counted.
+func (s Stats) Plus(o Stats) Stats {
+	return Stats{
+		Decoded:   s.Decoded + o.Decoded,
+		Recovered: s.Recovered + o.Recovered,
+		Concealed: s.Concealed + o.Concealed,
+		Late:      s.Late + o.Late,
+		Shortened: s.Shortened + o.Shortened,
+	}
+}
