@@ -247,9 +247,9 @@ func (s *stage) firstAudio(ctx context.Context) (*client.Client, time.Duration, 
 	}
 }
 
-// profileTalk profiles a room that talks, at the largest size.
-func (b *bench) profileTalk(ctx context.Context, what string, slots int) error {
-	m := &mode{name: what, slots: slots, gro: b.gro, open: func(ctx context.Context, b *bench, talkers int) (server, error) {
+// profileTalk profiles a room that talks.
+func (b *bench) profileTalk(ctx context.Context, slots, listeners int) error {
+	m := &mode{name: forwardMode, slots: slots, gro: b.gro, open: func(ctx context.Context, b *bench, talkers int) (server, error) {
 		return b.startRoom(ctx, podOptions{talkers: talkers, tick: defaultTick, profiled: true})
 	}}
 	s, err := b.openStage(ctx, m, b.mostTalkers())
@@ -257,11 +257,11 @@ func (b *bench) profileTalk(ctx context.Context, what string, slots int) error {
 		return err
 	}
 	defer s.close()
-	if err := s.fill(ctx, b.mostListeners()); err != nil {
+	if err := s.fill(ctx, listeners); err != nil {
 		return err
 	}
 	_, err = s.measure(ctx, 0, func() error {
-		return b.profile(ctx, fmt.Sprintf("%s, %d talkers and %d listeners", what, s.count, len(s.listeners)), s.server.(*pod).process, b.round)
+		return b.profile(ctx, fmt.Sprintf("%d talkers, %d listeners on %d slots", s.count, listeners, s.slots(s.count)), s.server.(*pod).process)
 	})
 	return err
 }
@@ -284,7 +284,7 @@ func (b *bench) profileJoins(ctx context.Context) error {
 			}
 		}
 	}()
-	err = b.profile(ctx, "joins", p.process, b.round)
+	err = b.profile(ctx, "joins", p.process)
 	stop()
 	<-done
 	return err

@@ -24,7 +24,7 @@ const (
 
 	// mostLost is the share of packets that a round may lose, and least the share of what was to be sent that
 	// must have been: a round that missed either measured something else.
-	mostLost, least = 0.001, 0.98
+	mostLost, least = 0.001, 0.95
 )
 
 // server is what is measured, in a process of its own.

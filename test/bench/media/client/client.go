@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -40,6 +41,7 @@ type Options struct {
 type Client struct {
 	opts   Options
 	socket *net.UDPConn
+	raw    syscall.RawConn
 	local  netip.AddrPort
 	ice    ice
 	answer answer // set by Connect
@@ -72,11 +74,12 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a client's socket: %w", err)
 	}
-	if err := prepare(socket, !o.NoGRO); err != nil {
+	raw, err := prepare(socket, !o.NoGRO)
+	if err != nil {
 		_ = socket.Close()
 		return nil, fmt.Errorf("setting a client's socket up: %w", err)
 	}
-	c := &Client{opts: o, socket: socket, local: socket.LocalAddr().(*net.UDPAddr).AddrPort(), ice: newICE(),
+	c := &Client{opts: o, socket: socket, raw: raw, local: socket.LocalAddr().(*net.UDPAddr).AddrPort(), ice: newICE(),
 		dtlsIn: packetio.NewBuffer(), done: make(chan struct{}),
 		uplink: rtp.Header{Version: 2, PayloadType: opusType, SSRC: rand.Uint32(), SequenceNumber: uint16(rand.Uint32N(1 << 15)), Timestamp: rand.Uint32()}}
 	c.reading.Go(c.read)

@@ -7,24 +7,30 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"voiceroom.dev/voiceroom/test/bench/media/mmsg"
 )
 
 const (
 	maxRun       = 64 << 10 // bytes of a run
+	maxDatagram  = 2 << 10  // bytes of a datagram, above any path's MTU
 	socketBuffer = 1 << 20
+	oobSize      = 64 // bytes of what the kernel says beside a datagram: its time and the length of segments
 )
 
 // prepare makes the kernel say when datagrams arrive and, with gro, hand runs over whole.
-func prepare(socket *net.UDPConn, gro bool) error {
+func prepare(socket *net.UDPConn, gro bool) (syscall.RawConn, error) {
 	if err := socket.SetReadBuffer(socketBuffer); err != nil {
-		return err
+		return nil, err
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	failed := raw.Control(func(fd uintptr) {
 		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
@@ -32,7 +38,7 @@ func prepare(socket *net.UDPConn, gro bool) error {
 			err = unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_GRO, 1)
 		}
 	})
-	return errors.Join(failed, err)
+	return raw, errors.Join(failed, err)
 }
 
 // control is what the kernel says beside a run: the size of each packet but the last, 0 if there is only
@@ -56,26 +62,78 @@ func control(b []byte) (segment int, at time.Time) {
 	return segment, at
 }
 
+// inbox is what one call receives into.
+type inbox struct {
+	headers []mmsg.Header
+	froms   []unix.RawSockaddrInet4
+	oobs    [][oobSize]byte
+	vectors []unix.Iovec
+	memory  []byte
+	each    int // bytes of a header's memory
+}
+
+func newInbox(gro bool) *inbox {
+	n := maxRun / maxDatagram
+	if gro {
+		n = 1
+	}
+	in := &inbox{make([]mmsg.Header, n), make([]unix.RawSockaddrInet4, n), make([][oobSize]byte, n), make([]unix.Iovec, n), make([]byte, maxRun), maxRun / n}
+	for i := range in.headers {
+		h, v := &in.headers[i], &in.vectors[i]
+		v.Base = &in.memory[i*in.each]
+		v.SetLen(in.each)
+		h.Iov = v
+		h.SetIovlen(1)
+		h.Name = (*byte)(unsafe.Pointer(&in.froms[i]))
+		h.Control = &in.oobs[i][0]
+	}
+	return in
+}
+
+// receive fills the headers with what is there, and says how many.
+func (in *inbox) receive(fd uintptr) (int, error) {
+	for i := range in.headers { // the kernel changes these
+		in.headers[i].Namelen = unix.SizeofSockaddrInet4
+		in.headers[i].SetControllen(oobSize)
+	}
+	return mmsg.Receive(int(fd), in.headers)
+}
+
+// run is what a header holds: packets of segment bytes but the last, which may be shorter.
+func (in *inbox) run(i int) (run []byte, segment int, from netip.AddrPort, at time.Time) {
+	h, sa := &in.headers[i], &in.froms[i]
+	run = in.memory[i*in.each:][:h.Length]
+	segment, at = control(in.oobs[i][:h.Controllen])
+	if segment == 0 {
+		segment = len(run)
+	}
+	port := (*[2]byte)(unsafe.Pointer(&sa.Port))
+	return run, segment, netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), binary.BigEndian.Uint16(port[:])), at
+}
+
 // read takes what arrives until the socket is closed.
 func (c *Client) read() {
-	run, oob := make([]byte, maxRun), make([]byte, unix.CmsgSpace(4)+unix.CmsgSpace(16))
-	for {
-		n, said, _, from, err := c.socket.ReadMsgUDPAddrPort(run, oob)
+	in := newInbox(!c.opts.NoGRO)
+	var n int
+	var err error
+	receive := func(fd uintptr) bool {
+		n, err = in.receive(fd)
+		return !errors.Is(err, unix.EAGAIN)
+	}
+	for c.raw.Read(receive) == nil {
 		if err != nil {
-			return // closed: nothing else ends an unconnected socket
+			continue // an error of a datagram that was sent before, as when the server has gone
 		}
-		segment, at := control(oob[:said])
-		if segment == 0 {
-			segment = n
+		c.mu.Lock()
+		for i := range n {
+			c.take(in.run(i))
 		}
-		c.take(run[:n], segment, from, at)
+		c.mu.Unlock()
 	}
 }
 
-// take tells the protocols of a run apart (RFC 7983).
+// take tells the protocols of a run apart (RFC 7983). It is called with c.mu held.
 func (c *Client) take(run []byte, segment int, from netip.AddrPort, at time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	for len(run) > 0 {
 		b := run[:min(segment, len(run))]
 		run = run[len(b):]

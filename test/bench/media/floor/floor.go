@@ -15,6 +15,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"voiceroom.dev/voiceroom/test/bench/media/mmsg"
 )
 
 const (
@@ -42,16 +44,9 @@ type Sender struct {
 	addresses []unix.RawSockaddrInet4
 
 	memory   []byte // of the runs of one batch
-	messages [batch]message
+	headers  [batch]mmsg.Header
 	vectors  [batch]unix.Iovec
 	controls [batch]segmentControl
-}
-
-// message is struct mmsghdr, which package unix lacks.
-type message struct {
-	header unix.Msghdr
-	length uint32
-	_      [4]byte
 }
 
 // segmentControl is the control message that says how long a packet of a run is.
@@ -143,7 +138,7 @@ func (s *Sender) queue(i int, to *unix.RawSockaddrInet4, run []byte, segment int
 	v, c := &s.vectors[i], &s.controls[i]
 	v.Base = &run[0]
 	v.SetLen(len(run))
-	h := &s.messages[i].header
+	h := &s.headers[i].Msghdr
 	*h = unix.Msghdr{Name: (*byte)(unsafe.Pointer(to)), Namelen: unix.SizeofSockaddrInet4, Iov: v}
 	h.SetIovlen(1)
 	if s.talkers == 1 {
@@ -157,14 +152,12 @@ func (s *Sender) queue(i int, to *unix.RawSockaddrInet4, run []byte, segment int
 
 // flush hands n messages to the kernel.
 func (s *Sender) flush(n int) error {
-	for from := 0; from < n; {
-		sent, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&s.messages[from])), uintptr(n-from), 0, 0, 0)
-		switch {
-		case errno == unix.EINTR:
-		case errno != 0:
-			return fmt.Errorf("sending %d runs: %w", n-from, errno)
+	for left := s.headers[:n]; len(left) > 0; {
+		sent, err := mmsg.Send(s.fd, left)
+		if err != nil {
+			return fmt.Errorf("sending %d runs: %w", len(left), err)
 		}
-		from += int(sent)
+		left = left[sent:]
 	}
 	return nil
 }
