@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"voiceroom.dev/voiceroom/hack/stack"
 	"voiceroom.dev/voiceroom/media"
 	"voiceroom.dev/voiceroom/mediaapi"
 	"voiceroom.dev/voiceroom/room"
@@ -32,7 +33,18 @@ const (
 	owner = "talker"
 )
 
-var loopback = netip.MustParseAddrPort("127.0.0.1:0")
+const loopback = "127.0.0.1:0"
+
+// reachable is an address of this machine that browsers reach each other and pods by. Firefox takes no loopback address, not
+// even as the one that its own packets are said to come from.
+func reachable() (netip.AddrPort, error) {
+	addresses := stack.OwnAddresses()
+	own, err := netip.ParseAddr(addresses[len(addresses)-1])
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("reading this machine's address: %w", err)
+	}
+	return netip.AddrPortFrom(own, 0), nil
+}
 
 // pod is a media server that holds a room, and what a control plane does with it.
 type pod struct {
@@ -59,7 +71,11 @@ func startPod(ctx context.Context, dir string, tick time.Duration) (*pod, error)
 	if err != nil {
 		return nil, err
 	}
-	server, err := media.New(media.Config{PodUID: podUID, Control: loopback.String(), Health: loopback.String(), Media: loopback,
+	at, err := reachable()
+	if err != nil {
+		return nil, err
+	}
+	server, err := media.New(media.Config{PodUID: podUID, Control: loopback, Health: loopback, Media: at,
 		KeysDir: dir, TLSDir: dir, AudienceTick: tick, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		return nil, fmt.Errorf("starting a media pod: %w", err)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"voiceroom.dev/voiceroom/hack/lossy"
-	"voiceroom.dev/voiceroom/hack/stack"
 )
 
 // Options are what all rooms of a run share.
@@ -100,14 +99,10 @@ func (s *stage) open(ctx context.Context, dir string, r Room) error {
 	return nil
 }
 
-// sit makes a seat. Its relay listens where browsers reach it: Firefox takes no loopback address.
+// sit makes a seat.
 func (h *hall) sit(subject string, network lossy.Network, seed uint64, tap func(int, bool, []byte)) error {
-	addresses := stack.OwnAddresses()
-	own, err := netip.ParseAddr(addresses[len(addresses)-1])
-	if err != nil {
-		return fmt.Errorf("reading this machine's address: %w", err)
-	}
-	relay, err := lossy.Listen(lossy.Config{Listen: netip.AddrPortFrom(own, 0), To: h.pod.server.MediaAddr(), Seed: seed, Tap: tap})
+	at := h.pod.server.MediaAddr()
+	relay, err := lossy.Listen(lossy.Config{Listen: netip.AddrPortFrom(at.Addr(), 0), To: at, Seed: seed, Tap: tap})
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ async function connect({ room, seat, talker, listener }, track) {
   if (listener?.nack) sdp = offerNack(sdp);
   if (!(talker ?? listener)?.red) sdp = withoutFormat(sdp, "red");
   await pc.setLocalDescription({ type: "offer", sdp });
-  let answer = await post(`/rooms/${room}/${seat}/offer`, sdp);
+  let answer = await post(`/rooms/${room}/${seat}/offer`, pc.localDescription?.sdp);
   if (talker && !talker.fec) answer = answer.replace(/;?useinbandfec=1/g, "");
   if (talker && !talker.dtx) answer = answer.replace(/;?usedtx=1/g, "");
   await pc.setRemoteDescription({ type: "answer", sdp: answer });
@@ -107,4 +107,4 @@ async function run() {
   await post("/result", JSON.stringify(report));
 }
 
-run().catch((error) => post("/failure", `${error.stack ?? error}`));
+run().catch((error) => post("/failure", `${error}\n${error.stack}`));
