@@ -1,40 +1,42 @@
 // Package ranking orders the talkers of a room by who should be heard first.
 //
 // There is one order for the whole room. A listener with n slots hears the first n
-// of it, itself left out, so n + 1 places matter. The order changes slowly on
-// purpose: a talker moves up past the one above only when it has been louder by a
-// margin for a moment, whatever the number of slots, so that nobody who is talking
-// is cut off by somebody who coughs.
+// of it, itself left out, so n + 1 places matter. Who begins to speak passes all who do not, with
+// its first word, so that those who speak are in front of those who have paused, and of these the one
+// who has been quiet for longest is last. Of those who speak, the first one keeps its place: another
+// passes it only when it has been louder by a margin for about a second, so that nobody who is
+// talking is cut off by somebody who coughs.
 //
-// Levels are what clients assert (RFC 6464). All that is louder than usual speech
-// counts as usual speech: shouting, or claiming to, holds no place that talking
-// would not.
+// Levels are what clients assert (RFC 6464), and some assert too much. So a word is what stands out from
+// what the talker sent lately: a level that never falls, of a fan or of a cheat, is background after
+// some seconds. Nor does anybody speak on without a pause: words after the longest turn do not count
+// until there was one. And all that is louder than usual speech counts as usual speech. So shouting, or
+// claiming to, holds no place that talking would not. A talker that asserts no levels gives way to those
+// who are known to speak, and ranks before those who are known not to.
 //
 // A talker with priority ranks before all others from its first word on, and for a moment
-// after its last one. While it is silent it holds no place that it would not hold anyway.
+// after its last one, whatever the rest of its levels. While it is silent it holds no place that it would not
+// hold anyway.
 //
 // The package has no clock and no goroutine. A Ranking belongs to one context.
 package ranking
 
-import (
-	"math"
-	"time"
-)
+import "time"
 
 // Loudness is in dB above quiet; levels are in -dBov, so that less is louder.
 const (
-	loudest = 20 // a level this loud or louder is speech at full strength
-	quiet   = 60 // a level this quiet or quieter is silence
-	unknown = 20 // loudness of a talker that asserts no levels, while it sends
+	quiet  = 60 // a level this quiet or quieter is silence
+	usual  = 40 // loudness of speech at full strength
+	word   = 10 // by which a word is louder than the floor
+	margin = 6  // by which one must be louder than the one above to pass it
 
-	margin = 6 // by which one must be louder than the one above to pass it
+	rise   = 3.0                    // dB per second by which the floor rises while nothing is quieter
+	hold   = 300 * time.Millisecond // a pause that long ends a turn: those between words are shorter
+	turn   = 15 * time.Second       // of words without a pause that count: breath lasts for less
+	steady = time.Second            // in which loudness follows a voice
+	packet = 120 * time.Millisecond // the longest of Opus; what lies between two is silence
 
-	attack  = 60 * time.Millisecond // loudness follows speech that begins this quickly,
-	release = time.Second           // and fades this slowly when it pauses
-
-	word   = 10          // loudness from which on a talker with priority speaks
-	pause  = time.Second // it may make and still be speaking
-	before = 100         // is added to its loudness then: more than anybody has
+	priorityHold = time.Second // a pause of a talker with priority
 )
 
 // Talker is a place in a Ranking.
@@ -42,10 +44,14 @@ type Talker struct {
 	// Priority may be changed between calls of the Ranking's methods.
 	Priority bool
 
-	at       int // index in the order
-	loudness float64
-	heard    time.Time // zero: never
-	spoke    time.Time // its last word; zero: none
+	at       int       // index in the order
+	floor    float64   // loudness of the background
+	loudness float64   // of the words of this turn
+	heard    time.Time // its last packet; this and those below are zero for never
+	sounded  time.Time // the last one that was not silent, or had no level
+	unknown  time.Time // the last one that had no level
+	began    time.Time // the first word of the turn
+	spoke    time.Time // the last word
 }
 
 // Ranking is the order of a room's talkers. The zero value is empty and ready.
@@ -75,15 +81,11 @@ func (r *Ranking) Order() []*Talker { return r.order }
 // Heard takes note of a packet of t at now, with its level if it has one. It
 // reports whether the order changed.
 func (r *Ranking) Heard(t *Talker, level uint8, hasLevel bool, now time.Time) bool {
-	loudness := loudnessOf(level, hasLevel)
-	if loudness >= word {
-		t.spoke = now
-	}
-	t.follow(loudness, now)
-	moved, strength := false, t.strength(now)
+	t.hear(level, hasLevel, now)
+	moved, state := false, t.state(now)
 	for ; t.at > 0; moved = true {
 		above := r.order[t.at-1]
-		if strength <= above.strength(now)+margin {
+		if other := above.state(now); state < other || state == other && (state < speaks || t.loudness <= above.loudness+margin) {
 			break
 		}
 		r.order[t.at-1], r.order[t.at] = t, above
@@ -92,40 +94,48 @@ func (r *Ranking) Heard(t *Talker, level uint8, hasLevel bool, now time.Time) bo
 	return moved
 }
 
-func loudnessOf(level uint8, known bool) float64 {
-	if !known {
-		return unknown
-	}
-	return quiet - float64(min(max(level, loudest), quiet))
-}
-
-// follow smooths the loudness.
-func (t *Talker) follow(loudness float64, now time.Time) {
-	if t.heard.IsZero() {
-		t.loudness, t.heard = loudness, now
+// hear follows the levels.
+func (t *Talker) hear(level uint8, hasLevel bool, now time.Time) {
+	elapsed := min(max(now.Sub(t.heard), 0), packet)
+	t.heard = now
+	if !hasLevel {
+		t.sounded, t.unknown = now, now
 		return
 	}
-	pace := release
-	if loudness > t.loudness {
-		pace = attack
+	loudness := quiet - float64(min(level, quiet))
+	if loudness >= word {
+		t.sounded = now
 	}
-	elapsed := max(now.Sub(t.heard), 0)
-	t.loudness += (loudness - t.loudness) * (1 - math.Exp(-float64(elapsed)/float64(pace)))
-	t.heard = now
+	t.floor = min(t.floor+rise*elapsed.Seconds(), loudness)
+	if loudness < t.floor+word {
+		return
+	}
+	if now.Sub(t.spoke) > hold {
+		t.began, t.loudness = now, 0
+	}
+	t.spoke = now
+	t.loudness += (min(loudness, usual) - t.loudness) * float64(elapsed) / float64(elapsed+steady)
 }
 
-// strength is what talkers are ordered by.
-func (t *Talker) strength(now time.Time) float64 {
-	if t.Priority && !t.spoke.IsZero() && now.Sub(t.spoke) < pause {
-		return t.fading(now) + before
-	}
-	return t.fading(now)
-}
+// state is what talkers are ordered by in the first place.
+type state int
 
-// fading is the loudness of a talker that may have sent nothing since it was heard.
-func (t *Talker) fading(now time.Time) float64 {
-	if t.heard.IsZero() {
-		return 0
+const (
+	rests state = iota
+	sends       // and asserts no level
+	speaks
+	presides // speaks, and has priority
+)
+
+func (t *Talker) state(now time.Time) state {
+	switch {
+	case t.Priority && now.Sub(t.sounded) < priorityHold:
+		return presides
+	case now.Sub(t.spoke) <= hold && t.spoke.Sub(t.began) < turn:
+		return speaks
+	case now.Sub(t.unknown) <= hold:
+		return sends
+	default:
+		return rests
 	}
-	return t.loudness * math.Exp(-float64(max(now.Sub(t.heard), 0))/float64(release))
 }
