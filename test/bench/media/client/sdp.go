@@ -96,11 +96,8 @@ func (a *answer) note(name string, fields []string) {
 			a.fingerprint = strings.ToUpper(fields[1])
 		}
 	case "a=candidate":
-		if len(fields) < 6 || !strings.EqualFold(fields[2], "udp") || a.server.IsValid() {
-			return
-		}
-		if at, err := netip.ParseAddrPort(fields[4] + ":" + fields[5]); err == nil && at.Addr().IsLoopback() {
-			a.server = at
+		if len(fields) >= 6 && strings.EqualFold(fields[2], "udp") && !a.server.IsValid() {
+			a.server = onLoopback(fields[4], fields[5])
 		}
 	case "a=ssrc": // several lines say more of the same
 		ssrc, err := strconv.ParseUint(fields[0], 10, 32)
@@ -108,4 +105,13 @@ func (a *answer) note(name string, fields []string) {
 			a.ssrcs = append(a.ssrcs, uint32(ssrc))
 		}
 	}
+}
+
+// onLoopback is a candidate's address; invalid: it is elsewhere.
+func onLoopback(ip, port string) netip.AddrPort {
+	at, err := netip.ParseAddrPort(ip + ":" + port)
+	if err != nil || !at.Addr().IsLoopback() {
+		return netip.AddrPort{}
+	}
+	return at
 }
