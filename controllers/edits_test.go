@@ -5,6 +5,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"voiceroom.dev/voiceroom/api/v1alpha1"
@@ -38,7 +40,7 @@ func TestEditsApplyOnlyWhatChanged(t *testing.T) {
 		{"access", func(s *v1alpha1.VoiceRoomSpec) { s.Access = v1alpha1.AccessLocked }, func(s *room.State) { s.Settings.Access = room.Locked }},
 		{"micPolicy", func(s *v1alpha1.VoiceRoomSpec) { s.MicPolicy = v1alpha1.MicAppointed }, func(s *room.State) { s.Settings.MicPolicy = room.Appointed }},
 		{"duplicates", func(s *v1alpha1.VoiceRoomSpec) { s.Duplicates = v1alpha1.DuplicatesRefuse }, func(s *room.State) { s.Settings.Duplicates = room.Refuse }},
-		{"audience", func(s *v1alpha1.VoiceRoomSpec) { s.Audience = v1alpha1.AudienceMix }, func(s *room.State) { s.Settings.Audience = room.Mix }},
+		{"audience, of which the pod makes no mix", func(s *v1alpha1.VoiceRoomSpec) { s.Audience = v1alpha1.AudienceMix }, func(*room.State) {}},
 		{"speakingSeconds", func(s *v1alpha1.VoiceRoomSpec) { s.SpeakingSeconds = 180 }, func(s *room.State) { s.Settings.SpeakingSeconds = 180 }},
 		{"speakingSeconds, no limit", func(s *v1alpha1.VoiceRoomSpec) { s.SpeakingSeconds = 0 }, func(s *room.State) { s.Settings.SpeakingSeconds = 0 }},
 		{"muteOnEntry", func(s *v1alpha1.VoiceRoomSpec) { s.MuteOnEntry = true }, func(s *room.State) {}}, // it is so already
@@ -70,6 +72,11 @@ func TestEditsApplyOnlyWhatChanged(t *testing.T) {
 			}
 		})
 	}
+	until(t, "the status says that there is no mix", func() (bool, error) {
+		err := cluster.Get(t.Context(), client.ObjectKeyFromObject(vr), vr)
+		c := meta.FindStatusCondition(vr.Status.Conditions, v1alpha1.ConditionMediaReady)
+		return c != nil && c.Reason == v1alpha1.ReasonMixUnavailable && c.Status == metav1.ConditionTrue, err
+	})
 	until(t, "the status has the caps", func() (bool, error) {
 		err := cluster.Get(t.Context(), client.ObjectKeyFromObject(vr), vr)
 		return vr.Status.EffectiveMaxMembers == 20 && vr.Status.EffectiveMaxMics == 4, err

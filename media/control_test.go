@@ -135,6 +135,26 @@ func TestPut(t *testing.T) {
 	}
 }
 
+// A pod without an encoder says of a room that its audience should hear a mix that it does not, also of one that
+// comes from a pod that has one.
+func TestPutWithoutCodec(t *testing.T) {
+	t.Parallel()
+	p := newPod(t)
+	mixed := func(r *mediaapi.PutRequest) { r.Spec.Audience = room.Mix }
+	if got := p.put(mixed).Settings.Audience; got != room.Forward {
+		t.Errorf("a new room is on %q", got)
+	}
+	if got := p.put(mixed, func(r *mediaapi.PutRequest) { r.Spec.Generation++ }).Settings.Audience; got != room.Forward {
+		t.Errorf("after an edit it is on %q", got)
+	}
+	seed := p.state()
+	seed.Settings.Audience, seed.Settings.Spec.Audience = room.Mix, room.Mix
+	next := newPod(t).put(mixed, func(r *mediaapi.PutRequest) { r.Epoch, r.Seed, r.Spec.Generation = 2, seed, 2 })
+	if got := next.Settings.Audience; got != room.Forward {
+		t.Errorf("in the next pod it is on %q", got)
+	}
+}
+
 // Once a higher epoch is heard of, the pod takes nobody in and stops when it is empty.
 func TestHigherEpochSeals(t *testing.T) {
 	t.Parallel()
