@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 TOOL  := go tool -modfile=hack/tools/go.mod
+# The build tags of a media server that mixes.
+MIX    = libopus,nolibopusfile
 # Where the Kubernetes binaries are; builds them the first time.
 ASSETS = $$(go run ./hack/kubeassets --for=test)
 
@@ -29,6 +31,13 @@ test-go: ## Run the Go tests, with a real kube-apiserver and etcd.
 	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -timeout 20m $$(go list ./... | grep -v -e /test/system -e /test/e2e)
 	@# It builds the commands itself, which the test cache does not know: -count=1.
 	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -count=1 -timeout 20m ./test/system
+
+.PHONY: test-mix
+test-mix: ## Run the tests of the audience's mix, which need libopus (Debian: libopus-dev, pkg-config, gcc).
+	@pkg-config --exists opus || { echo "libopus is not here: apt-get install libopus-dev pkg-config gcc"; exit 1; }
+	go vet -tags $(MIX) ./media/... ./cmd/media
+	go test -race -tags $(MIX) -timeout 10m ./media/opus
+	go test -race -tags $(MIX) -timeout 10m -run Mix ./media
 
 .PHONY: test-web
 test-web: ## Check the types of the web client and run its unit tests.
@@ -76,6 +85,12 @@ bench-failover: ## Measure how long a room is silent when its media pod is kille
 	go run ./test/bench/failover -n $(or $(N),300)
 	for fault in wedge cut migrate; do go run ./test/bench/failover -fault $$fault -n $(or $(REST),30); done
 
+.PHONY: bench-media
+bench-media: ## Measure what rooms cost the media server, beside a bare sender and a room on PeerConnections: CPU a packet, listeners a core, latency, memory, joins; draws bin/bench-media.png. Ten minutes; QUICK=1 two.
+	@mkdir -p bin
+	go build -o bin/bench-media ./test/bench/media
+	bin/bench-media -plot bin/bench-media.png $(if $(QUICK),-quick)
+
 .PHONY: lint
 lint: ## Lint, check the import rule, and check that generated files are current.
 	@echo "building the linter (minutes the first time), then linting"
@@ -97,6 +112,10 @@ alerts: ## Check the chart's alerts and dashboard with promtool, and run the ale
 .PHONY: build
 build: ## Build the commands into bin/.
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+.PHONY: build-mix
+build-mix: ## Build bin/media so that it can mix, with libopus (Debian: libopus-dev, pkg-config, gcc).
+	CGO_ENABLED=1 go build -trimpath -tags $(MIX) -o bin/ ./cmd/media
 
 .PHONY: generate
 generate: ## Generate deepcopy, CRDs, RBAC, and the manifests of config/default.

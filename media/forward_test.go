@@ -15,8 +15,8 @@ import (
 	"voiceroom.dev/voiceroom/media/transport"
 )
 
-// wire is a client's end of the network: it counts packets by the member whose audio
-// they carry.
+// wire is a client's end of the network: it counts packets by the members whose audio
+// they carry, 0 for nobody's.
 type wire struct {
 	slots []transport.Slot
 	mu    sync.Mutex
@@ -35,11 +35,13 @@ func (w *wire) Queue(_ *transport.Batch, packets []byte, segment int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for ; len(packets) > 0; packets = packets[min(segment, len(packets)):] {
-		member := uint32(0)
-		if packets[0]&0x0f == 1 {
-			member = binary.BigEndian.Uint32(packets[12:])
+		members := int(packets[0] & 0x0f)
+		if members == 0 {
+			w.from[0]++
 		}
-		w.from[member]++
+		for i := range members {
+			w.from[binary.BigEndian.Uint32(packets[12+4*i:])]++
+		}
 	}
 }
 
