@@ -194,58 +194,6 @@ func (k *keeper) closeLeaving(now time.Time) {
 
 var errEnded = errors.New("the session was ended here")
 
-// shareLoss makes up for what listeners lose. The talkers are told of it, so that their encoders
-// protect what they send: of the 75th percentile, so that a few with bad networks do not cost
-// everybody bandwidth. Those few are sent earlier frames too.
-func (k *keeper) shareLoss() {
-	var losses []float64
-	for _, s := range k.sessions {
-		if !s.entered || s.out.Len() == 0 {
-			continue
-		}
-		loss := s.conn.Stats().DownlinkFraction
-		losses = append(losses, loss)
-		if frames := redundancyFor(loss, s.redundancy); frames != s.redundancy {
-			s.redundancy = frames
-			k.forwarder.protect(s, frames)
-		}
-	}
-	if len(losses) == 0 {
-		return
-	}
-	p75 := percentile75(losses)
-	for _, m := range k.room.View().Mics {
-		if s := k.members[m.Member]; s != nil {
-			s.conn.SetListenerLoss(p75)
-		}
-	}
-}
-
-// Shares of packets that a listener loses, from which on each packet carries one earlier frame, or two.
-// What was begun goes on until the loss is below the half: reports are of a few packets, and vary.
-const (
-	someLoss = 0.02
-	muchLoss = 0.10
-)
-
-// redundancyFor is how many earlier frames packets to a listener are to carry, who has been sent that
-// many so far.
-func redundancyFor(loss float64, now int) int {
-	frames := 0
-	for i, from := range []float64{someLoss, muchLoss} {
-		if loss >= from || now > i && loss >= from/2 {
-			frames = i + 1
-		}
-	}
-	return frames
-}
-
-// percentile75 is the nearest rank; it sorts values, of which there is at least one.
-func percentile75(values []float64) float64 {
-	slices.Sort(values)
-	return values[(3*len(values)+3)/4-1]
-}
-
 // send queues one message for a client.
 func (k *keeper) send(s *session, message any) error { return s.conn.Send(marshal(message)) }
 

@@ -31,13 +31,13 @@ type session struct {
 	limiter *rate.Limiter
 
 	// The keeper's.
-	restarts   int
-	out        *egress.Listener // nil until connected
-	member     uint32           // 0 until associated
-	entered    bool
-	stale      bool      // missed events: needs a snapshot
-	redundancy int       // earlier frames in each packet to it
-	closeAt    time.Time // a bye was sent; the connection is closed then at the latest
+	restarts int
+	out      *egress.Listener // nil until connected
+	member   uint32           // 0 until associated
+	entered  bool
+	stale    bool      // missed events: needs a snapshot
+	down     downlink  // what of it is lost
+	closeAt  time.Time // a bye was sent; the connection is closed then at the latest
 	departing
 	journey journey
 
