@@ -83,6 +83,7 @@ func (s *stage) enter(ctx context.Context) error {
 func (s *stage) fill(ctx context.Context, listeners int) error {
 	var joining errgroup.Group
 	joining.SetLimit(joiners)
+	awake := len(s.listeners)
 	for len(s.listeners) < listeners {
 		c, err := s.newClient(client.Options{Uplink: true, Slots: s.slots(s.count), Data: true})
 		if err != nil {
@@ -91,7 +92,15 @@ func (s *stage) fill(ctx context.Context, listeners int) error {
 		s.listeners = append(s.listeners, c)
 		joining.Go(func() error { return s.admit(ctx, c, -1) })
 	}
-	return joining.Wait()
+	if err := joining.Wait(); err != nil {
+		return err
+	}
+	for _, c := range s.listeners[awake:] {
+		if err := c.Doze(client.FrameTime); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *stage) admit(ctx context.Context, c *client.Client, talker int) error {

@@ -18,6 +18,7 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/srtp/v3"
 	"github.com/pion/transport/v5/packetio"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -42,6 +43,7 @@ type Client struct {
 	opts   Options
 	socket *net.UDPConn
 	raw    syscall.RawConn
+	dozing atomic.Pointer[dozing] // what is read in place of socket; nil: the client is awake
 	local  netip.AddrPort
 	ice    ice
 	answer answer // set by Connect
@@ -160,8 +162,7 @@ func (c *Client) Pause(d time.Duration) {
 }
 
 func (c *Client) write(b []byte) error {
-	_, err := c.socket.WriteToUDPAddrPort(b, c.answer.server)
-	return err
+	return c.writeTo(b, c.answer.server)
 }
 
 // duties does what is due now and then until the client is closed.
@@ -198,5 +199,8 @@ func (c *Client) Close() {
 		_ = c.socket.Close()
 		_ = c.dtlsIn.Close()
 		c.reading.Wait()
+		if d := c.dozing.Load(); d != nil {
+			_ = unix.Close(d.fd)
+		}
 	})
 }

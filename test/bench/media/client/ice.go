@@ -80,7 +80,7 @@ func (c *Client) binding(b []byte, from netip.AddrPort) {
 		}
 		if response, err := stun.Build(stun.NewTransactionIDSetter(m.TransactionID), stun.BindingSuccess,
 			&stun.XORMappedAddress{IP: from.Addr().AsSlice(), Port: int(from.Port())}, integrity, stun.Fingerprint); err == nil {
-			_, _ = c.socket.WriteToUDPAddrPort(response.Raw, from) // it checks again
+			_ = c.writeTo(response.Raw, from) // it checks again
 		}
 	}
 }

@@ -5,6 +5,7 @@ package client
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
@@ -121,15 +122,73 @@ func (c *Client) read() {
 		return !errors.Is(err, unix.EAGAIN)
 	}
 	for c.raw.Read(receive) == nil {
-		if err != nil {
-			continue // an error of a datagram that was sent before, as when the server has gone
+		if err == nil { // or it is of a datagram that was sent before, as when the server has gone
+			c.takeAll(in, n)
 		}
-		c.mu.Lock()
-		for i := range n {
-			c.take(in.run(i))
-		}
-		c.mu.Unlock()
 	}
+	if d := c.dozing.Load(); d != nil {
+		c.readNowAndThen(d, in)
+	}
+}
+
+func (c *Client) takeAll(in *inbox, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range n {
+		c.take(in.run(i))
+	}
+}
+
+// dozing is a client's socket that wakes nobody: a descriptor that nothing polls.
+type dozing struct {
+	fd    int
+	every time.Duration
+}
+
+// Doze makes the client look for what arrived every so often only, from here on. Whoever sends on
+// the same machine then does not pay for waking it up, which between machines nobody does. It is
+// called once, after Connect.
+func (c *Client) Doze(every time.Duration) error {
+	fd := -1
+	var err error
+	failed := c.raw.Control(func(polled uintptr) {
+		fd, err = unix.FcntlInt(polled, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	if err = errors.Join(failed, err); err != nil {
+		return fmt.Errorf("letting a client doze: %w", err)
+	}
+	c.dozing.Store(&dozing{fd, every})
+	return c.socket.Close() // which takes it from the poller, and ends reading from it
+}
+
+func (c *Client) readNowAndThen(d *dozing, in *inbox) {
+	ticker := time.NewTicker(d.every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-c.done:
+			return
+		}
+		for {
+			n, err := in.receive(uintptr(d.fd))
+			if errors.Is(err, unix.EAGAIN) {
+				break
+			}
+			if err == nil {
+				c.takeAll(in, n)
+			}
+		}
+	}
+}
+
+// writeTo sends a datagram, or drops it when the client dozes and its socket is full.
+func (c *Client) writeTo(b []byte, to netip.AddrPort) error {
+	if d := c.dozing.Load(); d != nil {
+		return unix.Sendto(d.fd, b, unix.MSG_DONTWAIT, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
+	}
+	_, err := c.socket.WriteToUDPAddrPort(b, to)
+	return err
 }
 
 // take tells the protocols of a run apart (RFC 7983). It is called with c.mu held.
