@@ -338,6 +338,29 @@ func TestRedundancy(t *testing.T) {
 	}
 }
 
+// What a log was made to forget is in no later packet, and what was skipped is not sent, nor sent again.
+func TestForgotten(t *testing.T) {
+	w := newWire(t, srtp.ProtectionProfileAeadAes128Gcm, transport.Slot{RED: 63, NACK: true})
+	h := newHearing(t, w)
+	h.Hear(0, &h.log, start)
+	h.SetRedundancy(2)
+	h.say(&h.log, packetAt(0, "heard"), 77)
+	first := w.open()[0].SequenceNumber
+	h.log.Append(packetAt(1, "due"), 77)
+	h.log.Forget()
+	h.Skip(0)
+	h.Resend(h.out, 0, []uint16{first, first + 1})
+	h.say(&h.log, packetAt(2, "new"), 77)
+	h.say(&h.log, packetAt(3, "newer"), 77)
+	var got []string
+	for _, p := range w.open() {
+		got = append(got, string(p.Payload))
+	}
+	if diff := cmp.Diff([]string{"new", redOf([]string{"new", "newer"})}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // redOf is RFC 2198, section 3, for frames of 20 ms.
 func redOf(frames []string) string {
 	var head, body []byte
