@@ -17,7 +17,7 @@ type Room struct {
 type Talker struct {
 	FEC     bool          `json:"fec"`   // Opus adds what it takes to repair the frame before (asked)
 	DTX     bool          `json:"dtx"`   // Opus sends next to nothing in pauses (asked)
-	RED     bool          `json:"red"`   // sends each frame twice (RFC 2198)
+	RED     bool          `json:"red"`   // each frame is sent again with the next (RFC 2198; asked)
 	Pause   float64       `json:"pause"` // seconds of silence between two times nine seconds of speech
 	Network lossy.Network `json:"-"`     // each way between it and the pod
 }
@@ -72,8 +72,8 @@ func (r Result) Lost() float64 {
 	return r.ratio(r.over("packetsLost"), r.over("packetsLost")+r.Packets())
 }
 
-// Resent is how many packets came because they were asked for again.
-func (r Result) Resent() float64 { return r.over("retransmittedPacketsReceived") }
+// Asked is how many packets the listener asked for again.
+func (r Result) Asked() float64 { return r.over("nackCount") }
 
 // Redundant is how many frames came a second time inside other packets, and how many of them were of use.
 func (r Result) Redundant() (came, used float64) {

@@ -32,9 +32,8 @@ type stage struct {
 	results chan report
 	failed  chan error
 
-	mu      sync.Mutex
-	waiting int           // pages that have not connected everybody yet
-	weak    chan struct{} // closed when networks are weak
+	begun barrier // once all pages are there: a browser that starts takes the others' time
+	weak  barrier // once all pages have connected everybody
 }
 
 // report is what a page measured of one listener.
@@ -45,7 +44,7 @@ type report struct {
 }
 
 func newStage(o Options) *stage {
-	return &stage{options: o, results: make(chan report), failed: make(chan error, 1), weak: make(chan struct{})}
+	return &stage{options: o, results: make(chan report), failed: make(chan error, 1), begun: newBarrier(), weak: newBarrier()}
 }
 
 // seed is another for each client of a run, and the same in the next run.
@@ -81,11 +80,11 @@ func (s *stage) perform(ctx context.Context, scratch string) ([][]Result, error)
 		_ = server.Close()
 		running.Wait()
 	}()
-	s.waiting = 1
 	start := []func(context.Context, string, string) (*browser, error){chromium}
 	if s.hasFirefox() {
-		s.waiting, start = 2, append(start, firefox)
+		start = append(start, firefox)
 	}
+	s.begun.pages, s.weak.pages = len(start), len(start)
 	for _, open := range start {
 		b, err := open(ctx, scratch, "http://"+listener.Addr().String())
 		if err != nil {
@@ -165,8 +164,12 @@ type part struct {
 	Listener *Listener `json:"listener,omitempty"`
 }
 
-// plan tells a page who it is to be. All talkers are in Chromium.
+// plan tells a page who it is to be, once all pages ask. All talkers are in Chromium.
 func (s *stage) plan(w http.ResponseWriter, r *http.Request) {
+	if err := s.begun.wait(r.Context(), func() error { return nil }); err != nil {
+		refuse(w, err)
+		return
+	}
 	inFirefox := r.PathValue("browser") == "firefox"
 	parts := []part{}
 	for i, h := range s.halls {
@@ -237,30 +240,18 @@ func (s *stage) connected(w http.ResponseWriter, r *http.Request) {
 
 // ready waits until all pages are, makes the networks weak, and says how long, in ms, to wait and to measure.
 func (s *stage) ready(w http.ResponseWriter, r *http.Request) {
-	if err := s.oneReady(); err != nil {
+	err := s.weak.wait(r.Context(), func() error {
+		var errs []error
+		for _, h := range s.halls {
+			errs = append(errs, h.weaken())
+		}
+		return errors.Join(errs...)
+	})
+	if err != nil {
 		refuse(w, err)
 		return
 	}
-	select {
-	case <-s.weak:
-		answer(w, map[string]int64{"warmup": s.options.Warmup.Milliseconds(), "duration": s.options.Duration.Milliseconds()})
-	case <-r.Context().Done():
-	}
-}
-
-func (s *stage) oneReady() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.waiting--; s.waiting > 0 {
-		return nil
-	}
-	for _, h := range s.halls {
-		if err := h.weaken(); err != nil {
-			return err
-		}
-	}
-	close(s.weak)
-	return nil
+	answer(w, map[string]int64{"warmup": s.options.Warmup.Milliseconds(), "duration": s.options.Duration.Milliseconds()})
 }
 
 func (s *stage) result(w http.ResponseWriter, r *http.Request) {

@@ -50,7 +50,7 @@ function withoutFormat(sdp, name) {
 /** @param {Part} part @param {MediaStreamTrack} [track] */
 async function connect({ room, seat, talker, listener }, track) {
   const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
-  const transceiver = pc.addTransceiver(track ?? "audio", { direction: talker ? "sendonly" : "recvonly" });
+  pc.addTransceiver(track ?? "audio", { direction: talker ? "sendonly" : "recvonly" });
   pc.ontrack = (event) => {
     const audio = new Audio();
     audio.srcObject = new MediaStream([event.track]);
@@ -69,18 +69,8 @@ async function connect({ room, seat, talker, listener }, track) {
     if (pc.connectionState === "failed") throw new Error(`seat ${seat} of room ${room} cannot connect`);
     await sleep(20);
   }
-  if (talker?.red) await sendTwice(transceiver.sender);
   await post(`/rooms/${room}/${seat}/connected`);
   return pc;
-}
-
-/** @param {RTCRtpSender} sender */
-async function sendTwice(sender) {
-  const parameters = sender.getParameters();
-  const codec = parameters.codecs.find(({ mimeType }) => mimeType === "audio/red");
-  if (!codec) throw new Error("RED was not negotiated");
-  parameters.encodings[0].codec = codec;
-  await sender.setParameters(parameters);
 }
 
 /** @param {RTCPeerConnection} pc @returns {Promise<Record<string, number>>} of what it hears */
