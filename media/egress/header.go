@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// headerSize is the longest header that is written: 12 fixed, the CSRCs, one word of extensions.
-	headerSize = 12 + 4*MaxMembers + 8
+	// fixedSize is what every header has, before the CSRCs.
+	fixedSize = 12
 	// extensionSize is what a level takes: the extension's header and one word.
 	extensionSize = 8
 	// silent is the level of silence (RFC 6464, section 3).
@@ -36,7 +36,7 @@ func levelByte(level uint8, voice bool) byte {
 }
 
 func (h *header) size(s *transport.Slot) int {
-	size := 12 + 4*len(h.members)
+	size := fixedSize + 4*len(h.members)
 	if h.hasLevel && s.LevelExt != 0 {
 		size += extensionSize
 	}
