@@ -36,6 +36,7 @@ type options struct {
 	skip      set
 	only      string
 	joins     int
+	quick     bool
 }
 
 func main() {
@@ -75,7 +76,11 @@ func measure() error {
 	flag.Var(&o.skip, "skip", "modes to leave out")
 	flag.StringVar(&o.only, "only", "", "measure only \"sizes\", what forwarding costs, or only \"costs\", all else")
 	flag.IntVar(&o.joins, "joins", 50, "joins of a round")
+	flag.BoolVar(&o.quick, "quick", false, "measure little, in two minutes, whatever the other flags say")
 	flag.Parse()
+	if o.quick {
+		o.talkers, o.listeners, o.rounds, o.round, o.joins = numbers{10}, numbers{10, 100}, 1, 2*time.Second, 20
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	return run(ctx, o)
@@ -86,7 +91,8 @@ type bench struct {
 	options
 	dir    string // for what is built and written, gone in the end
 	self   string
-	media  string
+	media  string // the server
+	mixer  string // one that mixes
 	frames [][]byte
 	began  time.Time
 
@@ -124,15 +130,32 @@ func run(ctx context.Context, o options) error {
 	return b.report(ctx)
 }
 
-// build builds the media server.
+// build builds the media server, and another one that mixes if libopus is here.
 func (b *bench) build(ctx context.Context) error {
-	if b.media = b.binary; b.media != "" {
+	if b.media, b.mixer = b.binary, b.binary; b.media != "" {
 		return nil
 	}
 	b.say("building the media server")
 	b.media = filepath.Join(b.dir, "media")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", b.media, "./cmd/media")
-	cmd.Dir, cmd.Env = b.root, append(os.Environ(), "CGO_ENABLED=0")
+	if err := b.goBuild(ctx, b.media, "CGO_ENABLED=0"); err != nil {
+		return err
+	}
+	if b.skip[mixMode] {
+		return nil
+	}
+	if err := exec.CommandContext(ctx, "pkg-config", "--exists", "opus").Run(); err != nil {
+		b.say("mix is left out: libopus is not here (Debian: libopus-dev, pkg-config, gcc)")
+		b.skip[mixMode] = true
+		return nil
+	}
+	b.mixer = filepath.Join(b.dir, "media-mix")
+	return b.goBuild(ctx, b.mixer, "CGO_ENABLED=1", "-tags", "libopus,nolibopusfile")
+}
+
+func (b *bench) goBuild(ctx context.Context, to, env string, args ...string) error {
+	args = append(append([]string{"build", "-trimpath", "-o", to}, args...), "./cmd/media")
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir, cmd.Env = b.root, append(os.Environ(), env)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the media server: %w: %s", err, out)
 	}

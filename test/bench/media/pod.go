@@ -77,8 +77,11 @@ func (b *bench) startPod(o podOptions) (_ *pod, err error) {
 		}
 	}
 	command, args := b.media, []string(nil)
-	if o.profiled {
+	switch {
+	case o.profiled:
 		command, args = b.self, []string{"profiled"}
+	case o.audience == room.Mix:
+		command = b.mixer
 	}
 	args = append(args, "--pod-uid="+podUID, "--control=127.0.0.1:0", "--health=127.0.0.1:0", "--media=127.0.0.1:0",
 		"--keys="+p.dir, "--tls="+p.dir, "--audience-tick="+o.tick.String())

@@ -22,7 +22,8 @@ const busy = 0.2
 // report prints everything. What falls short of a target is profiled.
 func (b *bench) report(ctx context.Context) error {
 	fmt.Printf("\n%d cores, %s; server and load share them. us/packet is the server's CPU time, user and system, by the packets that all\n"+
-		"clients received: median of the rounds (least-most). Rounds that lost more than %.1f %% are void.\n", runtime.NumCPU(), kernel(), 100*mostLost)
+		"clients received: median of the rounds (least-most). Rounds that lost more than %.1f %% are void. Latency is from the talker's send until the kernel\n"+
+		"has the packet for the listener; of the mix, from when somebody begins to speak until its first packet.\n", runtime.NumCPU(), kernel(), 100*mostLost)
 	if b.others > busy {
 		fmt.Printf("The machine did other work too: up to %.1f cores.\n", b.others)
 	}

@@ -151,7 +151,8 @@ type round struct {
 	took   time.Duration
 	others float64 // cores that neither the server nor the load used
 	short  float64 // share of the packets that should have been there
-	// Latencies are those of who holds a microphone, and of the audience.
+	// Latencies are those of who holds a microphone, and of the audience. The audience of a mix hears no frame
+	// that says when it left: there it is from when somebody began to speak until the first packet.
 	onMic, audience []time.Duration
 }
 
@@ -171,8 +172,13 @@ func (r *round) cost() float64 {
 	return float64(r.cpu.Nanoseconds()) / 1000 / float64(r.counts.Packets)
 }
 
-// play measures one round.
+// measure measures one round: of a length or, if it is not nil, as long as during takes.
 func (s *stage) measure(ctx context.Context, d time.Duration, during func() error) (_ *round, err error) {
+	first := make([]<-chan time.Time, len(s.listeners))
+	for i, c := range s.listeners {
+		first[i] = c.Next()
+	}
+	began := time.Now()
 	stop, err := s.play(ctx)
 	if err != nil {
 		return nil, err
@@ -202,6 +208,9 @@ func (s *stage) measure(ctx context.Context, d time.Duration, during func() erro
 	r := &round{counts: after.counts.Since(before.counts), cpu: after.server - before.server, took: after.at.Sub(before.at),
 		onMic: latencies(s.talkers), audience: latencies(s.listeners)}
 	r.others = (after.machine - before.machine - (after.own - before.own) - r.cpu).Seconds() / r.took.Seconds()
+	if s.mode.mixed {
+		r.audience = onsets(first, began)
+	}
 	r.short = float64(r.counts.Expected) / (s.due() * r.took.Seconds())
 	return r, nil
 }
@@ -214,6 +223,19 @@ func (s *stage) due() float64 {
 	}
 	streams := len(s.listeners)*perListener + len(s.talkers)*s.slots(s.count-1)
 	return float64(streams) * float64(time.Second/client.FrameTime)
+}
+
+// onsets are how long it took until somebody was heard who began to speak.
+func onsets(first []<-chan time.Time, began time.Time) []time.Duration {
+	var all []time.Duration
+	for _, f := range first {
+		select {
+		case at := <-f:
+			all = append(all, at.Sub(began))
+		default:
+		}
+	}
+	return all
 }
 
 func latencies(clients []*client.Client) []time.Duration {
