@@ -45,7 +45,7 @@ func (k *keeper) follow(events []room.Event) {
 		}
 	}
 	k.pushWatchers(events)
-	k.publisher.add(events)
+	k.publisher.news.add(events)
 	k.followPhase(now)
 	k.metrics.follow(k)
 }

@@ -16,11 +16,6 @@ const (
 	audienceBeats = 20 // and to the others: 2 s
 	lossBeats     = 10 // between two looks at the listeners' losses: 1 s
 
-	// maxBatch is how many events go into one message, so that it stays far below
-	// what any client takes.
-	maxBatch = 100
-	// maxPending is how many events of one beat are sent; of more, a snapshot tells in fewer bytes.
-	maxPending = 500
 	// caughtUp is how little must be queued, in bytes, before a client that fell behind is sent
 	// a snapshot.
 	caughtUp = 64 << 10
@@ -28,7 +23,7 @@ const (
 
 // publisher gathers what clients are to be told. It is the keeper's.
 type publisher struct {
-	pending   []room.Event    // public, since the last beat
+	news      news
 	snapshots [details][]byte // as of epoch and seq; nil: not made
 	epoch     uint64
 	seq       uint64
@@ -43,22 +38,6 @@ const (
 	speakers        // who speaks or commands
 	details
 )
-
-func (p *publisher) add(events []room.Event) {
-	for _, e := range events {
-		p.pending = append(p.pending, e.Public())
-	}
-}
-
-// takeBatches returns the pending events as messages.
-func (p *publisher) takeBatches() [][]byte {
-	var messages [][]byte
-	for batch := range slices.Chunk(p.pending, maxBatch) {
-		messages = append(messages, marshal(eventBatch{Type: "events", Events: batch}))
-	}
-	p.pending = p.pending[:0]
-	return messages
-}
 
 // snapshotOf returns the snapshot message of the room now.
 func (p *publisher) snapshotOf(r *room.Room, d detail) []byte {
@@ -108,37 +87,51 @@ func (k *keeper) onBeat(now time.Time) {
 	}
 }
 
-// publish tells clients what happened since the last beat.
+// publish tells clients what happened: who speaks or moderates in each beat, the others when it is their turn.
 func (k *keeper) publish() {
-	if len(k.publisher.pending) > maxPending {
-		k.publisher.pending = nil
-		for _, s := range k.sessions {
-			s.stale = true
-		}
-	}
-	batches := k.publisher.takeBatches()
+	state, turn := k.room.View(), turnOf(len(k.sessions))
 	durable, _ := k.durability.get()
 	speaking := k.onMic()
-	pulse := marshal(heartbeat{Type: "heartbeat", Seq: k.room.View().Seq, Durable: durable})
+	all := state.Seq // what everybody was told of, at the end
 	for _, s := range k.sessions {
 		if s.out == nil || !s.data {
 			continue
 		}
-		if s.entered {
-			k.publishTo(s, batches)
+		beat := k.beats + int(s.member)
+		if s.entered && (s.stale || beat%turn == 0 || speaking[s.member] || moderates(state, s.member)) {
+			k.tell(s)
+		}
+		pulse := heartbeat{Type: "heartbeat", Seq: state.Seq, Durable: durable}
+		if s.entered && !s.stale {
+			pulse.Seq = s.known
+			all = min(all, s.known)
 		}
 		every := audienceBeats
 		if speaking[s.member] {
 			every = micBeats
 		}
-		if (k.beats+int(s.member))%every == 0 {
-			_ = s.conn.Send(pulse) // the next one follows
+		if beat%every == 0 {
+			_ = k.send(s, pulse) // the next one follows
 		}
 	}
+	k.publishSlots()
+	k.publisher.news.told(all)
+}
+
+func moderates(state *room.State, member uint32) bool {
+	m, _ := state.Member(member)
+	return m.Role == room.Host || m.Role == room.CoHost
+}
+
+// publishSlots tells clients who is on their slots now, and before that who that is.
+func (k *keeper) publishSlots() {
 	for _, m := range k.forwarder.takeSlotMaps() {
 		entries := make([]slotEntry, len(m.members))
 		for i, member := range m.members {
 			entries[i] = slotEntry{Slot: i, Member: member, Mix: i == 0 && m.mix}
+		}
+		if m.session.data {
+			k.tell(m.session)
 		}
 		if err := k.send(m.session, slotsMessage{Type: "slots", Slots: entries}); errors.Is(err, transport.ErrBacklog) {
 			k.forwarder.untake(m.session)
@@ -146,23 +139,30 @@ func (k *keeper) publish() {
 	}
 }
 
-// publishTo sends events, or a snapshot if the client misses some.
-func (k *keeper) publishTo(s *session, batches [][]byte) {
+// tell sends the events that a client does not know yet, or a snapshot if it misses some.
+func (k *keeper) tell(s *session) {
 	if s.stale {
 		k.sendSnapshot(s)
 		return
 	}
-	for _, b := range batches {
-		if err := s.conn.Send(b); err != nil {
+	messages, ok := k.publisher.news.since(s.known)
+	if !ok {
+		k.sendSnapshot(s)
+		return
+	}
+	for _, m := range messages {
+		if err := s.conn.Send(m); err != nil {
 			s.stale = true
 			k.metrics.dropped("events")
 			return
 		}
 	}
+	s.known = k.room.View().Seq
 }
 
 // sendSnapshot tries to bring a client up to date.
 func (k *keeper) sendSnapshot(s *session) {
+	s.stale = true
 	if s.conn.Buffered() > caughtUp {
 		return // it is stale until it has read what is queued
 	}
@@ -170,7 +170,7 @@ func (k *keeper) sendSnapshot(s *session) {
 	for d := everyone; d < details && errors.Is(err, transport.ErrMessageTooLarge); d++ {
 		err = s.conn.Send(k.publisher.snapshotOf(k.room, d))
 	}
-	s.stale = errors.Is(err, transport.ErrBacklog)
+	s.stale, s.known = errors.Is(err, transport.ErrBacklog), k.room.View().Seq
 }
 
 // onMic are the members on microphones.

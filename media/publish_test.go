@@ -133,31 +133,6 @@ func TestSnapshots(t *testing.T) {
 	}
 }
 
-// Events go out in messages of bounded size, in order.
-func TestBatches(t *testing.T) {
-	var p publisher
-	for i := range 2*maxBatch + 1 {
-		p.add([]room.Event{{Seq: uint64(i), Type: room.EventMember, Member: &room.Member{Subject: fmt.Sprint("secret", i)}}})
-	}
-	batches := p.takeBatches()
-	if len(batches) != 3 || len(p.takeBatches()) != 0 {
-		t.Fatalf("%d batches", len(batches))
-	}
-	seq := uint64(0)
-	for _, b := range batches {
-		var m eventBatch
-		if err := json.Unmarshal(b, &m); err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range m.Events {
-			if e.Seq != seq || e.Member != nil {
-				t.Fatalf("event %d: %+v", seq, e)
-			}
-			seq++
-		}
-	}
-}
-
 // deaf is a transport.Handler for connections that tests hold in their hands.
 type deaf struct{}
 
@@ -169,6 +144,12 @@ func (deaf) Closed(error)          {}
 
 // mute is a session that has entered and takes nothing: its data channel never opens.
 func mute(t *testing.T, k *keeper) *session {
+	t.Helper()
+	return mutes(t, k, 1)[0]
+}
+
+// mutes are n of them, of members 1 to n.
+func mutes(t *testing.T, k *keeper, n int) []*session {
 	t.Helper()
 	certificate, err := transport.NewCertificate()
 	if err != nil {
@@ -183,17 +164,21 @@ func mute(t *testing.T, k *keeper) *session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSession("mute", k, true)
-	if s.conn, _, err = server.Accept(offer, deaf{}); err != nil {
-		t.Fatal(err)
+	sessions := make([]*session, n)
+	for i := range sessions {
+		s := newSession(fmt.Sprint("mute", i+1), k, true)
+		if s.conn, _, err = server.Accept(offer, deaf{}); err != nil {
+			t.Fatal(err)
+		}
+		_, w := listen(t, newPromptForwarder(), s.id, 1)
+		if s.out, err = egress.New(w); err != nil {
+			t.Fatal(err)
+		}
+		s.member, s.entered = uint32(i+1), true
+		k.sessions[s.id] = s
+		sessions[i] = s
 	}
-	_, w := listen(t, newPromptForwarder(), "mute", 1)
-	if s.out, err = egress.New(w); err != nil {
-		t.Fatal(err)
-	}
-	s.entered = true
-	k.sessions[s.id] = s
-	return s
+	return sessions
 }
 
 // change makes the room change n times.
@@ -234,7 +219,7 @@ func TestManyEventsAreOneSnapshot(t *testing.T) {
 		events int
 		want   func() int
 	}{
-		{maxPending + 1, func() int { return len(k.publisher.snapshotOf(k.room, everyone)) }},
+		{maxNews + 1, func() int { return len(k.publisher.snapshotOf(k.room, everyone)) }},
 		{0, func() int { return 0 }},
 	} {
 		before := s.conn.Buffered()
@@ -244,7 +229,7 @@ func TestManyEventsAreOneSnapshot(t *testing.T) {
 			t.Errorf("%d events: %d bytes were sent, want %d", test.events, got, test.want())
 		}
 	}
-	if len(k.publisher.takeBatches()) != 0 || s.stale {
+	if len(k.publisher.news.events) != 0 || s.stale {
 		t.Error("the events are still to be sent")
 	}
 }

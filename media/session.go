@@ -36,6 +36,7 @@ type session struct {
 	member   uint32           // 0 until associated
 	entered  bool
 	stale    bool      // missed events: needs a snapshot
+	known    uint64    // the last event that it was told of, unless it is stale
 	down     downlink  // what of it is lost
 	closeAt  time.Time // a bye was sent; the connection is closed then at the latest
 	departing
