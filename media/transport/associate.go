@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -150,8 +151,20 @@ func ended(err error) error {
 	return fmt.Errorf("%w: %w", ErrPeerClosed, err)
 }
 
-// receiveDTLS queues one record for the connection's own goroutine. b is copied.
+// recordHead is the size of a DTLS record's header (RFC 6347, section 4.1).
+const recordHead = 13
+
+// isRecord says whether b begins with a whole DTLS record.
+func isRecord(b []byte) bool {
+	return len(b) >= recordHead && b[1] == 254 && recordHead+int(binary.BigEndian.Uint16(b[recordHead-2:])) <= len(b)
+}
+
+// receiveDTLS queues the records of a datagram for the connection's own goroutine. b is copied.
 func (c *Conn) receiveDTLS(b []byte) {
+	if !isRecord(b) {
+		c.server.counters.DroppedMalformed.Add(1)
+		return
+	}
 	if _, err := c.dtls.in.Write(b, nil); err != nil {
 		c.server.counters.DroppedDTLS.Add(1)
 	}
