@@ -77,7 +77,7 @@ func (h *host) check(k *credential, more ...stun.Setter) *stun.Message {
 }
 
 // waitFor waits until the server has counted n: a datagram that is dropped has no other trace.
-func waitFor(t *testing.T, what string, count func() uint64, n uint64) {
+func waitFor(t testing.TB, what string, count func() uint64, n uint64) {
 	t.Helper()
 	deadline := time.After(transporttest.Patience)
 	for count() < n {
