@@ -79,35 +79,47 @@ func newCredentials(t *testing.T) credentials {
 
 func (c credentials) flags() []string { return []string{"--keys=" + c.keys, "--tls=" + c.tls} }
 
+// open gives a process a room that ann owns.
+func (c credentials) open(t *testing.T, p *process, members, mics int) *mediaapi.Client {
+	t.Helper()
+	dialer := mediaapi.NewDialer(token.CallerOperator, c.minter, func() *x509.CertPool { return c.roots }, time.Now)
+	t.Cleanup(dialer.Close)
+	pod := dialer.Pod(p.control, "uid")
+	if _, err := pod.Put(t.Context(), mediaapi.PutRequest{ID: room.ID{UID: "room"}, Epoch: 1,
+		Spec: room.Spec{Generation: 1, Owner: "ann", MaxMembers: members, MaxMics: mics, Access: room.Public, MicPolicy: room.Auto}}); err != nil {
+		t.Fatal(err)
+	}
+	return pod
+}
+
+// offer lets a client offer, and returns the pod's answer. The client's subject is its session too.
+func (c credentials) offer(t *testing.T, pod *mediaapi.Client, subject, offer string) (answer string) {
+	t.Helper()
+	if err := pod.Renew(t.Context(), 1, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pod.Reserve(t.Context(), mediaapi.ReserveRequest{Epoch: 1, Reserve: room.Reserve{Subject: subject, Session: subject}}); err != nil {
+		t.Fatal(err)
+	}
+	bearer, err := c.minter.Room(token.Room{RoomUID: "room", Epoch: 1, Subject: subject, Session: subject})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := pod.Signal(t.Context(), mediaapi.SignalRequest{Epoch: 1, Token: bearer, Offer: offer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.Answer
+}
+
 // occupied starts a process with a room that somebody is coming into.
 func occupied(t *testing.T, flags ...string) (*process, *mediaapi.Client) {
 	t.Helper()
 	c := newCredentials(t)
 	p := start(t, append(flags, c.flags()...)...)
-
-	dialer := mediaapi.NewDialer(token.CallerOperator, c.minter, func() *x509.CertPool { return c.roots }, time.Now)
-	t.Cleanup(dialer.Close)
-	pod := dialer.Pod(p.control, "uid")
-	if _, err := pod.Put(t.Context(), mediaapi.PutRequest{ID: room.ID{UID: "room"}, Epoch: 1,
-		Spec: room.Spec{Generation: 1, Owner: "ann", MaxMembers: 2, MaxMics: 1, Access: room.Public, MicPolicy: room.Auto}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := pod.Renew(t.Context(), 1, 0); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := pod.Reserve(t.Context(), mediaapi.ReserveRequest{Epoch: 1, Reserve: room.Reserve{Subject: "ann", Session: "s"}}); err != nil {
-		t.Fatal(err)
-	}
-	bearer, err := c.minter.Room(token.Room{RoomUID: "room", Epoch: 1, Subject: "ann", Session: "s"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	pod := c.open(t, p, 2, 1)
 	client := transporttest.New(t, transporttest.Options{Slots: 1, Data: true})
-	answer, err := pod.Signal(t.Context(), mediaapi.SignalRequest{Epoch: 1, Token: bearer, Offer: string(client.Offer())})
-	if err != nil {
-		t.Fatal(err)
-	}
-	client.Answer([]byte(answer.Answer))
+	client.Answer([]byte(c.offer(t, pod, "ann", string(client.Offer()))))
 	transporttest.Receive(t, client.Opened, "the data channel")
 	return p, pod
 }
