@@ -75,11 +75,8 @@ func (r Result) Lost() float64 {
 // Asked is how many packets the listener asked for again.
 func (r Result) Asked() float64 { return r.over("nackCount") }
 
-// Redundant is how many frames came a second time inside other packets, and how many of them were of use.
-func (r Result) Redundant() (came, used float64) {
-	came = r.over("fecPacketsReceived")
-	return came, came - r.over("fecPacketsDiscarded")
-}
+// Redundant is how many frames came inside other packets, by RED or FEC, of use or not.
+func (r Result) Redundant() float64 { return r.over("fecPacketsReceived") }
 
 // Bitrate is what arrived, headers of RTP included, in bit/s.
 func (r Result) Bitrate() float64 {

@@ -14,7 +14,7 @@ import (
 
 // Options are what all rooms of a run share.
 type Options struct {
-	Warmup   time.Duration // from when networks are weak until it is measured; 0: 6 s
+	Warmup   time.Duration // from when networks are weak until it is measured; 0: 15 s
 	Duration time.Duration // of the measurement; 0: 10 s
 	Seed     uint64        // of what is lost
 	// Tap sees what a pod sends to a listener, before it is lost or not; nil: nobody does. It is called by several
@@ -23,7 +23,7 @@ type Options struct {
 }
 
 const (
-	defaultWarmup   = 6 * time.Second
+	defaultWarmup   = 15 * time.Second // browsers report losses every 5 s, and reports are lost too
 	defaultDuration = 10 * time.Second
 	setupTime       = 60 * time.Second // for browsers to start and clients to connect
 )

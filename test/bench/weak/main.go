@@ -3,8 +3,8 @@
 //
 //	weak -loss 0,5,10,20,30 -jitter 100ms -seconds 30
 //
-// There are four parts: the way down to listeners loses, the way up from a talker does, a talker who pauses, and what each tick
-// of the audience does to jitter buffers.
+// There are two parts: losses, on the way down to listeners, up from a talker, and around pauses; and ticks, what each tick of the
+// audience does to jitter buffers.
 package main
 
 import (
@@ -28,7 +28,7 @@ import (
 )
 
 type options struct {
-	losses  []float64
+	lost    []float64
 	jitter  time.Duration
 	seconds int
 	seed    uint64
@@ -41,9 +41,7 @@ var parts = []struct {
 	name    string
 	measure func(*bench, context.Context) error
 }{
-	{"down", (*bench).down},
-	{"up", (*bench).up},
-	{"pauses", (*bench).pauses},
+	{"losses", (*bench).losses},
 	{"ticks", (*bench).ticks},
 }
 
@@ -79,7 +77,7 @@ func (o *options) parse(losses string, names []string) error {
 		if err != nil {
 			return fmt.Errorf("-loss: %w", err)
 		}
-		o.losses = append(o.losses, percent/100)
+		o.lost = append(o.lost, percent/100)
 	}
 	for _, p := range o.parts {
 		if !slices.Contains(names, p) {
@@ -116,6 +114,9 @@ func run(ctx context.Context, o options) error {
 func (b *bench) hear(ctx context.Context, rooms []weak.Room) ([][]weak.Result, error) {
 	return weak.Run(ctx, rooms, weak.Options{Duration: time.Duration(b.seconds) * time.Second, Seed: b.seed})
 }
+
+// say tells whoever waits how far it is.
+func (b *bench) say(what string) { _, _ = fmt.Fprintln(os.Stderr, what) }
 
 // load is what else the machine does: its load average over a minute.
 func load() string {

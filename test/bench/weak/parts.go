@@ -24,7 +24,7 @@ func (b *bench) networks() (names []string, all []lossy.Network) {
 		jitters = append(jitters, b.jitter)
 	}
 	for _, jitter := range jitters {
-		for _, loss := range b.losses {
+		for _, loss := range b.lost {
 			name := fmt.Sprintf("%g %%", 100*loss)
 			if jitter > 0 {
 				name += fmt.Sprintf(", %v jitter", jitter)
@@ -35,74 +35,77 @@ func (b *bench) networks() (names []string, all []lossy.Network) {
 	return names, all
 }
 
-// down measures listeners whose networks lose, both what they are sent and what they ask for.
-func (b *bench) down(ctx context.Context) error {
+// lossTables are filled a row at a time.
+type lossTables struct {
+	down, downDelay, downRate *table
+	up, upDelay               *table
+	pauses, pausesRate        *table
+}
+
+func newLossTables() lossTables {
 	const heading = "lost each way"
-	columns := []string{"nothing", "FEC", "RED", "NACK", "FEC, NACK", "FEC, RED, NACK"}
-	concealed, delay, rate := newTable(heading, columns...), newTable(heading, columns...), newTable(heading, columns...)
+	listeners := []string{"nothing", "FEC", "RED", "NACK", "FEC, NACK", "FEC, RED, NACK"}
+	talkers := []string{"nothing", "FEC", "RED", "FEC, RED"}
+	pausing := []string{"sends on", "DTX"}
+	return lossTables{
+		newTable(heading, listeners...), newTable(heading, listeners...), newTable(heading, listeners...),
+		newTable(heading, talkers...), newTable(heading, talkers...),
+		newTable(heading, pausing...), newTable(heading, pausing...),
+	}
+}
+
+// losses measures listeners whose networks lose, talkers whose networks lose, and talkers who pause, all at once for each network.
+func (b *bench) losses(ctx context.Context) error {
+	t := newLossTables()
 	names, networks := b.networks()
 	for i, n := range networks {
-		results, err := b.hear(ctx, []weak.Room{
-			{Listeners: []weak.Listener{{Network: n}, {RED: true, Network: n}, {NACK: true, Network: n}}},
-			{Talker: weak.Talker{FEC: true}, Listeners: []weak.Listener{{Network: n}, {NACK: true, Network: n}, {RED: true, NACK: true, Network: n}}},
-		})
-		if err != nil {
-			return fmt.Errorf("%s lost on the way down: %w", names[i], err)
+		b.say(fmt.Sprintf("%d of %d: %s", i+1, len(networks), names[i]))
+		if err := b.loss(ctx, t, names[i], n); err != nil {
+			return fmt.Errorf("%s: %w", names[i], err)
 		}
-		plain, fec := results[0], results[1]
-		cells := []weak.Result{plain[0], fec[0], plain[1], plain[2], fec[1], fec[2]}
-		concealed.add(names[i], cells, percentConcealed)
-		delay.add(names[i], cells, bufferDelay)
-		rate.add(names[i], cells, bitrate)
 	}
-	concealed.write(b.w, "Listeners who lose: share of what they are played that is made up audibly")
-	delay.write(b.w, "The same: ms in the jitter buffer")
-	rate.write(b.w, "The same: kbit/s that arrive")
+	t.down.write(b.w, "Listeners who lose: share of what they are played that is made up audibly")
+	t.downDelay.write(b.w, "The same: ms in the jitter buffer")
+	t.downRate.write(b.w, "The same: kbit/s that arrive")
+	t.up.write(b.w, "A talker who loses: share of what listeners are played that is made up audibly")
+	t.upDelay.write(b.w, "The same: ms in the jitter buffer")
+	t.pauses.write(b.w, "A talker who pauses for 3 of 12 seconds, listeners who lose and have FEC, RED and NACK: share made up audibly")
+	t.pausesRate.write(b.w, "The same: kbit/s that arrive")
 	return nil
 }
 
-// up measures talkers whose networks lose. Their listeners' do not; they offer what our client offers.
-func (b *bench) up(ctx context.Context) error {
-	columns := []string{"nothing", "FEC", "RED", "FEC, RED"}
-	concealed, delay := newTable("lost each way", columns...), newTable("lost each way", columns...)
-	names, networks := b.networks()
-	for i, n := range networks {
-		var rooms []weak.Room
-		for _, t := range []weak.Talker{{}, {FEC: true}, {RED: true}, {FEC: true, RED: true}} {
-			t.Network = n
-			rooms = append(rooms, weak.Room{Talker: t, Listeners: []weak.Listener{{RED: true, NACK: true, Network: network(0, 0)}}})
-		}
-		results, err := b.hear(ctx, rooms)
-		if err != nil {
-			return fmt.Errorf("%s lost on the way up: %w", names[i], err)
-		}
-		concealed.add(names[i], firsts(results), percentConcealed)
-		delay.add(names[i], firsts(results), bufferDelay)
+// loss adds the rows of one network.
+func (b *bench) loss(ctx context.Context, t lossTables, name string, n lossy.Network) error {
+	here := network(0, 0)
+	ours := weak.Listener{RED: true, NACK: true, Network: here} // as our page offers it
+	away := ours
+	away.Network = n
+	talker := func(fec, red bool) weak.Room {
+		return weak.Room{Talker: weak.Talker{FEC: fec, RED: red, Network: n}, Listeners: []weak.Listener{ours}}
 	}
-	concealed.write(b.w, "A talker who loses: share of what listeners are played that is made up audibly")
-	delay.write(b.w, "The same: ms in the jitter buffer")
-	return nil
-}
-
-// pauses measures talkers who pause, with and without discontinuous transmission.
-func (b *bench) pauses(ctx context.Context) error {
-	concealed, rate := newTable("lost each way", "sends on", "DTX"), newTable("lost each way", "sends on", "DTX")
-	names, networks := b.networks()
-	for i, n := range networks {
-		var rooms []weak.Room
-		for _, dtx := range []bool{false, true} {
-			rooms = append(rooms, weak.Room{Talker: weak.Talker{FEC: true, DTX: dtx, Pause: 3},
-				Listeners: []weak.Listener{{RED: true, NACK: true, Network: n}}})
-		}
-		results, err := b.hear(ctx, rooms)
-		if err != nil {
-			return fmt.Errorf("%s lost, with pauses: %w", names[i], err)
-		}
-		concealed.add(names[i], firsts(results), percentConcealed)
-		rate.add(names[i], firsts(results), bitrate)
+	pausing := func(dtx bool) weak.Room {
+		return weak.Room{Talker: weak.Talker{FEC: true, DTX: dtx, Pause: 3, Network: here}, Listeners: []weak.Listener{away}}
 	}
-	concealed.write(b.w, "A talker who pauses for 3 of 12 seconds, listeners who lose and have FEC, RED and NACK: share made up audibly")
-	rate.write(b.w, "The same: kbit/s that arrive")
+	results, err := b.hear(ctx, []weak.Room{
+		{Talker: weak.Talker{Network: here}, Listeners: []weak.Listener{{Network: n}, {RED: true, Network: n}, {NACK: true, Network: n}}},
+		{Talker: weak.Talker{FEC: true, Network: here}, Listeners: []weak.Listener{{Network: n}, {NACK: true, Network: n}, away}},
+		talker(false, false), talker(true, false), talker(false, true), talker(true, true),
+		pausing(false), pausing(true),
+	})
+	if err != nil {
+		return err
+	}
+	plain, fec := results[0], results[1]
+	cells := []weak.Result{plain[0], fec[0], plain[1], plain[2], fec[1], fec[2]}
+	t.down.add(name, cells, percentConcealed)
+	t.downDelay.add(name, cells, bufferDelay)
+	t.downRate.add(name, cells, bitrate)
+	cells = firsts(results[2:6])
+	t.up.add(name, cells, percentConcealed)
+	t.upDelay.add(name, cells, bufferDelay)
+	cells = firsts(results[6:])
+	t.pauses.add(name, cells, percentConcealed)
+	t.pausesRate.add(name, cells, bitrate)
 	return nil
 }
 
@@ -117,6 +120,7 @@ func (b *bench) ticks(ctx context.Context) error {
 		rooms = append(rooms, weak.Room{Talker: weak.Talker{FEC: true, Network: here}, Tick: tick,
 			Listeners: []weak.Listener{{RED: true, NACK: true, Network: here}, {Firefox: true, NACK: true, Network: here}}})
 	}
+	b.say("ticks of the audience")
 	results, err := b.hear(ctx, rooms)
 	if err != nil {
 		return fmt.Errorf("ticks: %w", err)
