@@ -28,7 +28,7 @@ test: test-web test-go test-browser ## Run every test: Go with -race, web, chart
 .PHONY: test-go
 test-go: ## Run the Go tests, with a real kube-apiserver and etcd.
 	@echo "compiling with the race detector, then testing (ten minutes the first time, three later)"
-	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -timeout 20m $$(go list ./... | grep -v -e /test/system -e /test/e2e)
+	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -timeout 20m $$(go list ./... | grep -v -e /test/system -e /test/e2e -e /test/weak)
 	@# It builds the commands itself, which the test cache does not know: -count=1.
 	KUBEBUILDER_ASSETS="$(ASSETS)" go test -race -count=1 -timeout 20m ./test/system
 
@@ -45,10 +45,12 @@ test-web: ## Check the types of the web client and run its unit tests.
 	npm --prefix web test --silent
 
 .PHONY: test-browser
-test-browser: ## Let Chromium and Firefox talk to each other through a whole system on loopback.
+test-browser: ## Let Chromium and Firefox talk to each other through a whole system on loopback, and over weak networks.
 	hack/browsers.sh
 	hack/npm-ci.sh test/browser
 	go run ./hack/demo --run "npm --prefix test/browser test --silent"
+	@# Without -race, whose cost is heard; -count=1: what browsers there are the test cache does not know.
+	go test -count=1 -timeout 5m ./test/weak
 
 .PHONY: e2e
 e2e: ## Install on a real cluster, talk, kill, drain, upgrade, uninstall. Needs Docker, or root on Linux.
@@ -90,6 +92,11 @@ bench-media: ## Measure what rooms cost the media server, beside a bare sender a
 	@mkdir -p bin
 	go build -o bin/bench-media ./test/bench/media
 	bin/bench-media -plot bin/bench-media.png $(if $(QUICK),-quick)
+
+.PHONY: bench-weak
+bench-weak: ## Measure what browsers make up on weak networks, with and without FEC, RED and NACK, and their jitter buffers at each audience tick. LOSS=0,20 in percent, JITTER=100ms too, DURATION=10 s a cell; the tables go to bin/bench-weak.md.
+	hack/browsers.sh
+	go run ./test/bench/weak $(if $(LOSS),-loss $(LOSS)) $(if $(JITTER),-jitter $(JITTER)) -seconds $(or $(DURATION),10) -out bin/bench-weak.md
 
 .PHONY: lint
 lint: ## Lint, check the import rule, and check that generated files are current.

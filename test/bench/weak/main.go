@@ -56,7 +56,7 @@ func main() {
 	flag.IntVar(&o.seconds, "seconds", 10, "of each measurement")
 	flag.Uint64Var(&o.seed, "seed", 1, "of what is lost")
 	some := flag.String("parts", strings.Join(names, ","), "what to measure")
-	flag.StringVar(&o.out, "out", "dist/weak.md", "where the tables go too")
+	flag.StringVar(&o.out, "out", "bin/bench-weak.md", "where the tables go too")
 	flag.Parse()
 	o.parts = strings.Split(*some, ",")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
