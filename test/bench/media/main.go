@@ -96,9 +96,10 @@ type bench struct {
 	frames [][]byte
 	began  time.Time
 
-	points []*point
-	costs  costs
-	others float64 // cores that something else used, at most
+	points     []*point
+	unmeasured []string // of which no round counts
+	costs      costs
+	others     float64 // cores that something else used, at most
 }
 
 func run(ctx context.Context, o options) error {
@@ -127,7 +128,13 @@ func run(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	return b.report(ctx)
+	if err := b.report(ctx); err != nil {
+		return err
+	}
+	if len(b.unmeasured) > 0 {
+		return fmt.Errorf("no round counts of %s", strings.Join(b.unmeasured, "; "))
+	}
+	return nil
 }
 
 // build builds the media server, and another one that mixes if libopus is here.

@@ -207,7 +207,7 @@ func (s *stage) measure(ctx context.Context, d time.Duration, during func() erro
 	}
 	r := &round{counts: after.counts.Since(before.counts), cpu: after.server - before.server, took: after.at.Sub(before.at),
 		onMic: latencies(s.talkers), audience: latencies(s.listeners)}
-	r.others = (after.machine - before.machine - (after.own - before.own) - r.cpu).Seconds() / r.took.Seconds()
+	r.others = max(0, (after.machine-before.machine-(after.own-before.own)-r.cpu).Seconds()/r.took.Seconds()) // the machine is read in steps of 10 ms
 	if s.mode.mixed {
 		r.audience = onsets(first, began)
 	}

@@ -55,14 +55,17 @@ func (p *player) play() {
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop = stop
 	p.playing.Go(func() {
-		ticker := time.NewTicker(FrameTime)
-		defer ticker.Stop()
-		for tick := 0; ; tick++ {
+		timer := time.NewTimer(0)
+		defer timer.Stop()
+		due := time.Now()
+		for tick := 0; ; tick++ { // a tick that comes late is made up for, as talkers do
 			select {
 			case <-ctx.Done():
 				return
-			case <-ticker.C:
+			case <-timer.C:
 			}
+			due = due.Add(FrameTime)
+			timer.Reset(time.Until(due))
 			if err := p.sender.Tick(tick); err != nil {
 				p.failed(err)
 				return
