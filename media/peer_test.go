@@ -27,6 +27,12 @@ var voice = transporttest.Options{Uplink: true, Slots: 4, Data: true}
 // associate joins up to the media connection; it has not entered then.
 func (p *pod) associate(subject string, o transporttest.Options) *peer {
 	p.t.Helper()
+	return p.associateAt(subject, o, func(answer string) string { return answer })
+}
+
+// associateAt is associate, where the client is given another answer than came.
+func (p *pod) associateAt(subject string, o transporttest.Options, readdress func(answer string) string) *peer {
+	p.t.Helper()
 	session := "s-" + rand.Text()
 	got, bearer := p.reserve(subject, session)
 	c := &peer{Client: transporttest.New(p.t, o), pod: p, member: got.Member.ID, session: session, token: bearer}
@@ -35,7 +41,7 @@ func (p *pod) associate(subject string, o transporttest.Options) *peer {
 		p.t.Fatalf("signalling for %s: %v", subject, err)
 	}
 	c.etag = answer.ETag
-	c.Answer([]byte(answer.Answer))
+	c.Answer([]byte(readdress(answer.Answer)))
 	if o.Data {
 		c.await("welcome", nil)
 	}
