@@ -10,6 +10,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -91,10 +92,12 @@ type bench struct {
 	options
 	dir    string // for what is built and written, gone in the end
 	self   string
-	media  string // the server
+	media  string // the server; empty: that of this binary
 	mixer  string // one that mixes
 	frames [][]byte
-	began  time.Time
+
+	began    time.Time
+	progress io.Writer
 
 	points     []*point
 	unmeasured []string // of which no round counts
@@ -103,7 +106,7 @@ type bench struct {
 }
 
 func run(ctx context.Context, o options) error {
-	b := &bench{options: o, began: time.Now()}
+	b := &bench{options: o, began: time.Now(), progress: os.Stderr}
 	var err error
 	if b.dir, err = os.MkdirTemp("", "voiceroom-media-"); err != nil {
 		return fmt.Errorf("making a directory: %w", err)
@@ -171,7 +174,7 @@ func (b *bench) goBuild(ctx context.Context, to, env string, args ...string) err
 
 // say tells what goes on, and since when.
 func (b *bench) say(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "%6.0f s  %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintf(b.progress, "%6.0f s  %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
 func (b *bench) mostTalkers() int   { return slices.Max(b.talkers) }

@@ -78,7 +78,7 @@ func (b *bench) startPod(o podOptions) (_ *pod, err error) {
 	}
 	command, args := b.media, []string(nil)
 	switch {
-	case o.profiled:
+	case o.profiled || b.media == "":
 		command, args = b.self, []string{"profiled"}
 	case o.audience == room.Mix:
 		command = b.mixer
