@@ -94,9 +94,9 @@ bench-media: ## Measure what rooms cost the media server, beside a bare sender a
 	bin/bench-media -plot bin/bench-media.png $(if $(QUICK),-quick)
 
 .PHONY: bench-weak
-bench-weak: ## Measure what browsers make up on weak networks, with and without FEC, RED and NACK, and their jitter buffers at each audience tick. LOSS=0,20 in percent, JITTER=100ms too, DURATION=10 s a cell; the tables go to bin/bench-weak.md.
+bench-weak: ## Measure what browsers make up on weak networks, with and without FEC, RED and NACK, and their jitter buffers at each audience tick. LOSS=0,20 in percent, JITTER=100ms and BURST=3 too, DURATION=10 s a cell; the tables go to bin/bench-weak.md.
 	hack/browsers.sh
-	go run ./test/bench/weak $(if $(LOSS),-loss $(LOSS)) $(if $(JITTER),-jitter $(JITTER)) -seconds $(or $(DURATION),10) -out bin/bench-weak.md
+	go run ./test/bench/weak $(if $(LOSS),-loss $(LOSS)) $(if $(JITTER),-jitter $(JITTER)) $(if $(BURST),-burst $(BURST)) -seconds $(or $(DURATION),10) -out bin/bench-weak.md
 
 .PHONY: lint
 lint: ## Lint, check the import rule, and check that generated files are current.

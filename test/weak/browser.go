@@ -1,7 +1,6 @@
 package weak
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -12,10 +11,7 @@ import (
 )
 
 // browser is a process with one page.
-type browser struct {
-	cmd *exec.Cmd
-	out bytes.Buffer
-}
+type browser struct{ cmd *exec.Cmd }
 
 // chromium opens a page in a Chromium without a window: CHROMIUM, or Debian's.
 func chromium(ctx context.Context, scratch, url string) (*browser, error) {

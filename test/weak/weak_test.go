@@ -83,7 +83,7 @@ func TestWhatIsHeard(t *testing.T) {
 		}
 	}
 	for name, r := range map[string]Result{"without losses": results[downlink][1], "with pauses": results[pauses][0]} {
-		if share := r.Concealed(); share > 0.03 || r.Packets() == 0 { // a machine that is busy is late with some
+		if share := r.Concealed(); share > 0.05 || r.Packets() == 0 { // a machine that is busy is late with some
 			t.Errorf("%s %.1f %% are made up of %.0f packets", name, 100*share, r.Packets())
 		}
 	}

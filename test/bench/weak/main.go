@@ -30,6 +30,7 @@ import (
 type options struct {
 	lost    []float64
 	jitter  time.Duration
+	burst   float64
 	seconds int
 	seed    uint64
 	parts   []string
@@ -53,6 +54,7 @@ func main() {
 	}
 	loss := flag.String("loss", "0,20", "shares of packets that are lost, in percent")
 	flag.DurationVar(&o.jitter, "jitter", 0, "measure each loss again with delays that vary as much")
+	flag.Float64Var(&o.burst, "burst", 0, "measure each loss again with so many packets lost in a row on average")
 	flag.IntVar(&o.seconds, "seconds", 10, "of each measurement")
 	flag.Uint64Var(&o.seed, "seed", 1, "of what is lost")
 	some := flag.String("parts", strings.Join(names, ","), "what to measure")

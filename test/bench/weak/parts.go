@@ -19,17 +19,21 @@ func network(loss float64, jitter time.Duration) lossy.Network {
 
 // networks are the rows of a table, by what their networks do.
 func (b *bench) networks() (names []string, all []lossy.Network) {
-	jitters := []time.Duration{0}
-	if b.jitter > 0 {
-		jitters = append(jitters, b.jitter)
+	add := func(loss float64, n lossy.Network, how string) {
+		names, all = append(names, fmt.Sprintf("%g %%%s", 100*loss, how)), append(all, n)
 	}
-	for _, jitter := range jitters {
-		for _, loss := range b.lost {
-			name := fmt.Sprintf("%g %%", 100*loss)
-			if jitter > 0 {
-				name += fmt.Sprintf(", %v jitter", jitter)
-			}
-			names, all = append(names, name), append(all, network(loss, jitter))
+	for _, loss := range b.lost {
+		add(loss, network(loss, 0), "")
+	}
+	for _, loss := range b.lost {
+		if b.jitter > 0 {
+			add(loss, network(loss, b.jitter), fmt.Sprintf(", %v jitter", b.jitter))
+		}
+	}
+	for _, loss := range b.lost {
+		if n := network(loss, 0); b.burst > 0 && loss > 0 {
+			n.Burst = b.burst
+			add(loss, n, fmt.Sprintf(", %g in a row", b.burst))
 		}
 	}
 	return names, all
