@@ -110,8 +110,8 @@ func TestVoid(t *testing.T) {
 
 func TestFigures(t *testing.T) {
 	p := &point{talkers: 10, listeners: 100, mode: &mode{slots: 3}}
-	for _, cpu := range []time.Duration{300, 100, 200} {
-		p.rounds = append(p.rounds, &round{counts: client.Counts{Packets: 100000}, cpu: cpu * time.Millisecond, took: time.Second})
+	for _, cpu := range []time.Duration{300 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond} {
+		p.rounds = append(p.rounds, &round{counts: client.Counts{Packets: 100000}, cpu: cpu, took: time.Second})
 	}
 	b := &bench{points: []*point{p, {talkers: 3, listeners: 100, mode: &mode{name: floorMode}}, {talkers: 10, listeners: 100, mode: &mode{name: floorMode}}}}
 	if got := []float64{p.cost(), p.perCore(), p.rate()}; !cmp.Equal(got, []float64{2, 500, 100000}) {
