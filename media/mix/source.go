@@ -40,6 +40,7 @@ type Source struct {
 	ring     [ringSize]packet // by sequence number, from sequence on
 	buffered int              // samples in it
 	begun    bool
+	anew     bool // another stream has begun, which the voice does not know yet: Mix may be using it
 	ssrc     uint32
 	playing  bool   // otherwise it fills
 	sequence uint16 // of the packet to play next
@@ -95,7 +96,7 @@ func (s *Source) begin(ssrc uint32, sequence uint16) {
 	s.empty()
 	s.begun, s.ssrc, s.sequence = true, ssrc, sequence
 	s.playing, s.target = false, minTarget
-	s.voice.forget = true
+	s.anew = true
 }
 
 func (s *Source) at(sequence uint16) *packet { return &s.ring[sequence%ringSize] }
@@ -134,6 +135,9 @@ func (s *Source) deepen() {
 
 // plan gives the voice what there is to play in the next frame. It is false when that is nothing.
 func (s *Source) plan() bool {
+	if s.anew {
+		s.anew, s.voice.forget = false, true
+	}
 	s.voice.clear()
 	if !s.playing && !s.start() {
 		return false

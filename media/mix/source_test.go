@@ -154,6 +154,26 @@ func TestAnotherStreamHasAnotherDecoder(t *testing.T) {
 	}
 }
 
+// Mix may run beside Push: another stream of a talker that begins meanwhile changes nothing of the frame that was
+// gathered, not even when that is what an earlier packet left over. The next frame has another decoder.
+func TestAnotherStreamBeginsWhileMixing(t *testing.T) {
+	c := &numbers{}
+	m := New(c)
+	s := m.Add(7)
+	s.Push(1, 1, 0, packetOf(silk60, loud))
+	if frame, _, said := tick(m, c, 0); said != "10000" || len(frame.Members) != 1 {
+		t.Fatalf("heard %q of %v", said, frame.Members)
+	}
+	m.Gather(start.Add(FrameTime))
+	s.Push(2, 5000, 0, packetOf(silk60, loud))
+	if frame, ok := m.Mix(); !ok || len(frame.Members) != 1 {
+		t.Errorf("what is left over is heard: %v, of %v", ok, frame.Members)
+	}
+	if tick(m, c, 2); len(c.decoders) != 2 {
+		t.Errorf("%d decoders, want one for each stream", len(c.decoders))
+	}
+}
+
 // link is a simulated way of packets: sent every 20 ms of the talker's clock, drift ppm faster than ours.
 type link struct {
 	frames  int
@@ -191,7 +211,6 @@ func (l *link) run(seed int64) {
 	m := New(&numbers{})
 	s := m.Add(1)
 	s.voice.decoder = &numbersDecoder{silent: true}
-	s.voice.forget = false
 	for i := 0; len(arrivals) > 0; i++ {
 		now := time.Duration(i) * FrameTime
 		for len(arrivals) > 0 && arrivals[0].at <= now {
@@ -199,7 +218,7 @@ func (l *link) run(seed int64) {
 			s.Push(1, uint16(n), uint32(n*FrameSamples), packetOf(celt20, n))
 			arrivals = arrivals[1:]
 		}
-		s.voice.forget = false // keeps the silent decoder
+		s.anew = false // keeps the silent decoder
 		m.Gather(start.Add(now))
 		if len(m.gathered) == 0 {
 			l.silent++
