@@ -30,7 +30,8 @@ func (p *packet) silence(s *slot, at position) {
 	p.size = p.header.size(&s.Slot) + len(p.payload)
 }
 
-// sound makes p the packet with that number of the slot's log, with up to redundancy earlier frames.
+// sound makes p the packet with that number of the slot's log, with up to redundancy earlier frames: none from
+// before the slot was the talker's, when the places of these in its stream were others'.
 func (p *packet) sound(s *slot, n uint32, at position, marker bool, redundancy int) {
 	k := s.log.at(n)
 	p.slot, p.at, p.payload, p.copies = s, at, k.Payload, 0
@@ -38,7 +39,7 @@ func (p *packet) sound(s *slot, n uint32, at position, marker bool, redundancy i
 		hasLevel: k.HasLevel, level: levelByte(k.Level, k.Voice)}
 	p.size = p.header.size(&s.Slot) + len(p.payload)
 	if s.RED != 0 {
-		p.addEarlier(s.log, n, redundancy)
+		p.addEarlier(s.log, n, min(redundancy, int(at.index-s.floor)))
 	}
 }
 
