@@ -57,14 +57,23 @@ func (s *Server) Accept(offer *Offer, h Handler) (*Conn, []byte, error) {
 	c.recv.init(offer)
 	c.rtcp.init()
 
+	a, err := c.register(offer)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, a.marshal(offer), nil // without the lock, which whoever reads a socket needs
+}
+
+func (c *Conn) register(offer *Offer) (answer, error) {
+	s := c.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, nil, ErrServerClosed
+		return answer{}, ErrServerClosed
 	}
 	s.conns[c] = struct{}{}
 	s.counters.Accepted.Add(1)
-	return c, c.answer(offer), nil
+	return c.answer(offer), nil
 }
 
 // newSlots numbers the slots of an offer and draws their SSRCs.
@@ -88,12 +97,12 @@ func newSlots(offer *Offer) []Slot {
 	return slots
 }
 
-// answer draws new ICE credentials and writes the answer with them. server.mu is held.
-func (c *Conn) answer(offer *Offer) []byte {
+// answer draws new ICE credentials for the answer. server.mu is held.
+func (c *Conn) answer(offer *Offer) answer {
 	c.ice.current = &credential{conn: c, ufrag: rand.Text()[:16], pwd: rand.Text(), remote: offer.ufrag}
 	c.server.ufrags[c.ice.current.ufrag] = c.ice.current
 	c.version++
-	a := answer{
+	return answer{
 		session:     c.session,
 		version:     c.version,
 		ufrag:       c.ice.current.ufrag,
@@ -102,7 +111,6 @@ func (c *Conn) answer(offer *Offer) []byte {
 		candidates:  c.server.candidates,
 		slots:       c.slots,
 	}
-	return a.marshal(offer)
 }
 
 // Restart answers an offer that restarts ICE (RFC 8445, section 9): new credentials for the same
@@ -111,11 +119,19 @@ func (c *Conn) Restart(offer *Offer) ([]byte, error) {
 	if !c.offer.sameSession(offer) {
 		return nil, ErrRestartChanged
 	}
+	a, err := c.restart(offer)
+	if err != nil {
+		return nil, err
+	}
+	return a.marshal(offer), nil
+}
+
+func (c *Conn) restart(offer *Offer) (answer, error) {
 	s := c.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.closed.Load() {
-		return nil, ErrClosed
+		return answer{}, ErrClosed
 	}
 	if c.ice.previous != nil { // a restart that no check used: the client has forgotten it
 		delete(s.ufrags, c.ice.current.ufrag)

@@ -85,8 +85,9 @@ func TestBothFamilies(t *testing.T) {
 		}
 	}
 	s.mu.Lock()
-	answer := string(c.answer(c.offer))
+	drawn := c.answer(c.offer)
 	s.mu.Unlock()
+	answer := string(drawn.marshal(c.offer))
 	for _, want := range []string{
 		"a=candidate:1 1 udp 2130706431 192.0.2.1 40000 typ host\r\n",
 		"a=candidate:2 1 udp 2130706175 2001:db8::1 40000 typ host\r\n",
