@@ -2,6 +2,7 @@ package media
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"voiceroom.dev/voiceroom/media/egress"
@@ -20,8 +21,10 @@ const (
 	// silent is the level of silence (RFC 6464, section 3).
 	silent = 127
 
-	// packetCost, byteCost and paceBurst bound what a talker sends, for it is sent on to everybody: a
-	// packet costs more time than Opus needs to fill it, up to 5 ms frames at 510 kbit/s. Time
+	// packetCost, byteCost and paceBurst bound what a client sends, for it is sent on to everybody: a
+	// packet costs more time than Opus needs to fill it, up to 5 ms frames at 510 kbit/s, and one that
+	// was left out as much as an empty one, for it takes a number of each listener's slot: so
+	// 2^15 of them last for longer than a listener can be away (see egress.MaxAhead). Time
 	// that was not used is kept for a burst, as when a network was away.
 	packetCost = time.Millisecond
 	byteCost   = 10 * time.Microsecond
@@ -52,8 +55,9 @@ type forwarder struct {
 	mixed     mix.Stats // of those before
 	outbox    *egress.Outbox
 	stats     forwardStats
-	fresh     int     // sessions that are
-	audible   []first // since takeAudible
+	flood     atomic.Uint64 // packets that were dropped before the lock
+	fresh     int           // sessions that are
+	audible   []first       // since takeAudible
 
 	stopping chan struct{}
 	running  sync.WaitGroup // shards
@@ -139,16 +143,16 @@ func (f *forwarder) stop() {
 // forward takes one packet of a session's uplink. It is called by the goroutines
 // that read sockets.
 func (f *forwarder) forward(s *session, p *transport.Packet) {
+	if !s.paces(p) { // a flood does not come as far as the lock
+		f.flood.Add(1)
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.stats.in++
 	t := s.talks
 	if t == nil || p.Arrival.Before(t.since) {
 		f.stats.noGrant++
-		return
-	}
-	if !s.paces(p) {
-		f.stats.flood++
 		return
 	}
 	t.heard, t.dtx = p.Arrival, len(p.Payload) <= discontinuous
@@ -219,17 +223,18 @@ func (f *forwarder) takeAudible() []first {
 	return taken
 }
 
-// paces says whether a packet of the session is within what a talker may send.
+// paces says whether a packet of the session is within what a client may send.
 func (s *session) paces(p *transport.Packet) bool {
 	from := p.Arrival.Add(-paceBurst)
 	if s.paced.After(from) {
 		from = s.paced
 	}
-	until := from.Add(packetCost + time.Duration(p.Size)*byteCost)
+	numbers := min(max(int16(p.Sequence-s.sequence), 1), egress.MaxAhead)
+	until := from.Add(time.Duration(numbers)*packetCost + time.Duration(p.Size)*byteCost)
 	if until.After(p.Arrival) {
 		return false
 	}
-	s.paced = until
+	s.paced, s.sequence = until, p.Sequence
 	return true
 }
 
@@ -277,7 +282,8 @@ func (f *forwarder) hush(now time.Time) {
 func (f *forwarder) counted() forwardStats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	stats := f.stats
+	stats, flood := f.stats, f.flood.Load()
+	stats.in, stats.flood = stats.in+flood, stats.flood+flood
 	stats.late = f.outbox.Late()
 	for _, s := range f.shards {
 		stats.late += s.outbox.Late()

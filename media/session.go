@@ -42,12 +42,15 @@ type session struct {
 	departing
 	journey journey
 
+	// RTP's, of which there is one call at a time.
+	paced    time.Time // what it sent is paid for until then
+	sequence uint16    // of the packet that was paid for last
+
 	// The forwarder's, under its mutex.
 	talks *talker
 	hears *listener
-	onMic bool      // muted or not
-	paced time.Time // what it sent is paid for until then
-	fresh bool      // it entered, is traced, and no audio has come from it or gone to it yet
+	onMic bool // muted or not
+	fresh bool // it entered, is traced, and no audio has come from it or gone to it yet
 }
 
 func newSession(id string, k *keeper, data bool) *session {

@@ -17,11 +17,11 @@ const (
 
 	// window is how late a packet may come, in packets, and still be sent.
 	window = 64
-	// maxAhead is how far a talker's sequence may jump ahead; beyond, nothing of the gap can be had any
+	// MaxAhead is how far a talker's sequence may jump ahead; beyond, nothing of the gap can be had any
 	// more, and it is taken for a new stream. A listener loses a slot for good when 2^15 numbers pass in
 	// which nothing reached it, for it guesses the rollover counter (RFC 3711, section 3.3.1): the
-	// fewer of them a packet can take, the longer that lasts.
-	maxAhead = ringSize
+	// fewer of them a packet can take, the longer that lasts; who forwards bounds the packets.
+	MaxAhead = ringSize
 	// maxBehind is how far the sequence may fall back before that is a new stream too.
 	maxBehind = 1000
 	// maxDrift is how far a talker's timestamp may run from the clock, for the same reason.
@@ -118,7 +118,7 @@ func (s *slot) place(p *transport.Packet) (at position, marker, ok bool) {
 
 // continues reports whether p goes on with the stream that the slot plays.
 func (s *slot) continues(p *transport.Packet, ahead int16) bool {
-	if !s.live || p.SSRC != s.ssrc || ahead > maxAhead || ahead < -maxBehind {
+	if !s.live || p.SSRC != s.ssrc || ahead > MaxAhead || ahead < -maxBehind {
 		return false
 	}
 	if ahead <= 0 {

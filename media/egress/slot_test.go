@@ -148,7 +148,7 @@ func FuzzPlace(f *testing.F) {
 				t.Fatalf("index %d was used twice", at.index)
 			}
 			seen[at.index] = true
-			if used && at.index > before.index+maxAhead {
+			if used && at.index > before.index+MaxAhead {
 				t.Fatalf("from %d to %d", before.index, at.index)
 			}
 			if used && at.index > before.index && int32(at.timestamp-before.timestamp) < 0 {
