@@ -18,7 +18,8 @@ func chromium(ctx context.Context, scratch, url string) (*browser, error) {
 	flags := []string{
 		"--headless=new", "--disable-gpu", "--no-first-run", "--user-data-dir=" + filepath.Join(scratch, "chromium"),
 		"--autoplay-policy=no-user-gesture-required", // it plays what it hears
-		"--disable-background-timer-throttling", "--disable-renderer-backgrounding",
+		// It is as important as any page, though nobody sees it.
+		"--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",
 	}
 	if os.Getuid() == 0 {
 		flags = append(flags, "--no-sandbox") // it refuses to run as root, as whom containers often run tests

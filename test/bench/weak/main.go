@@ -112,9 +112,35 @@ func run(ctx context.Context, o options) error {
 	return errors.Join(err, os.WriteFile(o.out, text.Bytes(), 0o644))
 }
 
-// hear runs rooms for as long as one measurement takes.
-func (b *bench) hear(ctx context.Context, rooms []weak.Room) ([][]weak.Result, error) {
-	return weak.Run(ctx, rooms, weak.Options{Duration: time.Duration(b.seconds) * time.Second, Seed: b.seed})
+const (
+	// What a listener who loses nothing may show: of all samples made up, and in the jitter buffer. With more it was the machine that had no
+	// time for browsers.
+	maxFloor  = 0.003
+	maxBuffer = 120 * time.Millisecond
+	attempts  = 6
+)
+
+// hear runs rooms for as long as one measurement takes, beside one in which nothing is lost: the floor. It does so again when the machine was
+// too busy. The results are those of the best attempt, the floor's first.
+func (b *bench) hear(ctx context.Context, rooms []weak.Room) (best [][]weak.Result, err error) {
+	here := network(0, 0)
+	rooms = append([]weak.Room{{Talker: weak.Talker{FEC: true, Network: here}, Listeners: []weak.Listener{{Network: here}}}}, rooms...)
+	o := weak.Options{Duration: time.Duration(b.seconds) * time.Second, Seed: b.seed}
+	for range attempts {
+		results, err := weak.Run(ctx, rooms, o)
+		if err != nil {
+			return nil, err
+		}
+		floor := results[0][0]
+		if best == nil || floor.Concealed() < best[0][0].Concealed() {
+			best = results
+		}
+		if floor.Concealed() <= maxFloor && floor.Delay() <= maxBuffer {
+			return results, nil
+		}
+		b.say(fmt.Sprintf("the machine was busy: without losses %.1f %% was made up, %v lay in the buffer", 100*floor.Concealed(), floor.Delay().Round(time.Millisecond)))
+	}
+	return best, nil
 }
 
 // say tells whoever waits how far it is.

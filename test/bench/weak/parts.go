@@ -48,9 +48,10 @@ type lossTables struct {
 
 func newLossTables() lossTables {
 	const heading = "lost each way"
-	listeners := []string{"nothing", "FEC", "RED", "NACK", "FEC, NACK", "FEC, RED, NACK"}
-	talkers := []string{"nothing", "FEC", "RED", "FEC, RED"}
-	pausing := []string{"sends on", "DTX"}
+	const floor = "no loss, at the same time"
+	listeners := []string{floor, "nothing", "FEC", "RED", "NACK", "FEC, NACK", "FEC, RED, NACK"}
+	talkers := []string{floor, "nothing", "FEC", "RED", "FEC, RED"}
+	pausing := []string{floor, "sends on", "DTX"}
 	return lossTables{
 		newTable(heading, listeners...), newTable(heading, listeners...), newTable(heading, listeners...),
 		newTable(heading, talkers...), newTable(heading, talkers...),
@@ -99,15 +100,15 @@ func (b *bench) loss(ctx context.Context, t lossTables, name string, n lossy.Net
 	if err != nil {
 		return err
 	}
-	plain, fec := results[0], results[1]
-	cells := []weak.Result{plain[0], fec[0], plain[1], plain[2], fec[1], fec[2]}
+	floor, plain, fec := results[0][0], results[1], results[2]
+	cells := []weak.Result{floor, plain[0], fec[0], plain[1], plain[2], fec[1], fec[2]}
 	t.down.add(name, cells, percentConcealed)
 	t.downDelay.add(name, cells, bufferDelay)
 	t.downRate.add(name, cells, bitrate)
-	cells = firsts(results[2:6])
+	cells = append([]weak.Result{floor}, firsts(results[3:7])...)
 	t.up.add(name, cells, percentConcealed)
 	t.upDelay.add(name, cells, bufferDelay)
-	cells = firsts(results[6:])
+	cells = append([]weak.Result{floor}, firsts(results[7:])...)
 	t.pauses.add(name, cells, percentConcealed)
 	t.pausesRate.add(name, cells, bitrate)
 	return nil
@@ -132,7 +133,7 @@ func (b *bench) ticks(ctx context.Context) error {
 	t := newTable("", columns...)
 	for i, name := range []string{"Chromium", "Firefox"} {
 		var cells []weak.Result
-		for _, r := range results {
+		for _, r := range results[1:] {
 			cells = append(cells, r[i])
 		}
 		t.add(name+", target", cells, func(r weak.Result) string { return fmt.Sprintf("%.0f", ms(r.Target())) })
