@@ -18,6 +18,11 @@ const (
 	// A client that sends more is read more slowly; nothing is refused.
 	commandsPerSecond = 20
 	commandBurst      = 40
+
+	// asksPerSecond and askBurst bound the packets that it can ask for again: browsers ask with each packet that
+	// comes for all that they lack, which on 16 slots, of which a quarter is lost, is half of this.
+	asksPerSecond = 2000
+	askBurst      = 1000
 )
 
 // session is one client's connection to the room. It is the connection's
@@ -29,6 +34,7 @@ type session struct {
 	data    bool // it has a data channel
 	opened  time.Time
 	limiter *rate.Limiter
+	asks    *rate.Limiter // packets
 
 	// The keeper's.
 	restarts int
@@ -54,7 +60,8 @@ type session struct {
 }
 
 func newSession(id string, k *keeper, data bool) *session {
-	return &session{id: id, keeper: k, data: data, opened: time.Now(), limiter: rate.NewLimiter(commandsPerSecond, commandBurst)}
+	return &session{id: id, keeper: k, data: data, opened: time.Now(),
+		limiter: rate.NewLimiter(commandsPerSecond, commandBurst), asks: rate.NewLimiter(asksPerSecond, askBurst)}
 }
 
 // etag names the session's ICE session.
@@ -70,8 +77,12 @@ func (s *session) Connected() {
 // RTP implements transport.Handler.
 func (s *session) RTP(p *transport.Packet) { s.keeper.forwarder.forward(s, p) }
 
-// NACK implements transport.Handler.
-func (s *session) NACK(slot int, seqs []uint16) { s.keeper.forwarder.resend(s, slot, seqs) }
+// NACK implements transport.Handler. What asks for too much does not come as far as the forwarder's lock.
+func (s *session) NACK(slot int, seqs []uint16) {
+	if s.asks.AllowN(time.Now(), len(seqs)) {
+		s.keeper.forwarder.resend(s, slot, seqs)
+	}
+}
 
 // Data implements transport.Handler.
 func (s *session) Data(msg []byte) {
