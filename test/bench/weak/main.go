@@ -100,16 +100,13 @@ func run(ctx context.Context, o options) error {
 	b := &bench{options: o, w: io.MultiWriter(os.Stdout, &text)}
 	_, _ = fmt.Fprintf(b.w, "%s, %d cores, load average %s at the start; %d s a cell, seed %d, %v each way.\n",
 		time.Now().Format(time.DateOnly), runtime.NumCPU(), load(), o.seconds, o.seed, wayLength)
+	var err error
 	for _, p := range parts {
-		if !slices.Contains(o.parts, p.name) {
-			continue
-		}
-		if err := p.measure(b, ctx); err != nil {
-			return err
+		if slices.Contains(o.parts, p.name) && err == nil {
+			err = p.measure(b, ctx)
 		}
 	}
-	err := os.MkdirAll(filepath.Dir(o.out), 0o755)
-	return errors.Join(err, os.WriteFile(o.out, text.Bytes(), 0o644))
+	return errors.Join(err, os.MkdirAll(filepath.Dir(o.out), 0o755), os.WriteFile(o.out, text.Bytes(), 0o644))
 }
 
 const (

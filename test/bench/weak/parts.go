@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"voiceroom.dev/voiceroom/hack/lossy"
@@ -62,6 +63,7 @@ func newLossTables() lossTables {
 // losses measures listeners whose networks lose, talkers whose networks lose, and talkers who pause, all at once for each network.
 func (b *bench) losses(ctx context.Context) error {
 	t := newLossTables()
+	defer t.write(b.w) // of what there is, also when it ends early
 	names, networks := b.networks()
 	for i, n := range networks {
 		b.say(fmt.Sprintf("%d of %d: %s", i+1, len(networks), names[i]))
@@ -69,14 +71,17 @@ func (b *bench) losses(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", names[i], err)
 		}
 	}
-	t.down.write(b.w, "Listeners who lose: share of what they are played that is made up audibly")
-	t.downDelay.write(b.w, "The same: ms in the jitter buffer")
-	t.downRate.write(b.w, "The same: kbit/s that arrive")
-	t.up.write(b.w, "A talker who loses: share of what listeners are played that is made up audibly")
-	t.upDelay.write(b.w, "The same: ms in the jitter buffer")
-	t.pauses.write(b.w, "A talker who pauses for 3 of 12 seconds, listeners who lose and have FEC, RED and NACK: share made up audibly")
-	t.pausesRate.write(b.w, "The same: kbit/s that arrive")
 	return nil
+}
+
+func (t lossTables) write(w io.Writer) {
+	t.down.write(w, "Listeners who lose: share of what they are played that is made up audibly")
+	t.downDelay.write(w, "The same: ms in the jitter buffer")
+	t.downRate.write(w, "The same: kbit/s that arrive")
+	t.up.write(w, "A talker who loses: share of what listeners are played that is made up audibly")
+	t.upDelay.write(w, "The same: ms in the jitter buffer")
+	t.pauses.write(w, "A talker who pauses for 3 of 12 seconds, listeners who lose and have FEC, RED and NACK: share made up audibly")
+	t.pausesRate.write(w, "The same: kbit/s that arrive")
 }
 
 // loss adds the rows of one network.
