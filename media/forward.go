@@ -160,8 +160,8 @@ func (f *forwarder) forward(s *session, p *transport.Packet) {
 	if t.dtx && !known {
 		level, known = silent, true
 	}
-	if f.ranking.Heard(t.rank, level, known, p.Arrival) {
-		f.route(p.Arrival)
+	if from, to := f.ranking.Heard(t.rank, level, known, p.Arrival); to < from {
+		f.reroute(from, to, p.Arrival)
 	}
 	if !t.log.Append(p, t.member) {
 		f.stats.flood++

@@ -201,6 +201,18 @@ func (f *forwarder) route(now time.Time) {
 	}
 }
 
+// reroute does what route does after a talker moved ahead in the ranking. With n slots one hears the first n
+// talkers, or n of the first n+1 and itself not: so nobody hears another now unless the talker came from beyond
+// the first n, and is among the first n+1.
+func (f *forwarder) reroute(from, to int, now time.Time) {
+	order := f.ranking.Order()
+	for _, l := range f.listeners {
+		if n := len(l.slots); to <= n && n <= from {
+			f.routeTo(l, order, now)
+		}
+	}
+}
+
 func (f *forwarder) routeTo(l *listener, order []*ranking.Talker, now time.Time) {
 	var few [transport.MaxSlots]*talker
 	wanted := few[:0]

@@ -77,6 +77,17 @@ func checkRoutes(t *testing.T, f *forwarder, live int) {
 		if on := len(l.slots) - count(l.slots, nil); on != min(others, len(l.slots)) {
 			t.Fatalf("%s hears %d of %d others on %d slots", l.session.id, on, others, len(l.slots))
 		}
+		left := len(l.slots)
+		for place, rank := range f.ranking.Order() {
+			talker := f.byRank[rank]
+			if talker.session == l.session {
+				continue
+			}
+			if on := l.hears(talker) >= 0; on != (left > 0) {
+				t.Fatalf("%s has %d slots; it hears who is at place %d: %v", l.session.id, len(l.slots), place, on)
+			}
+			left = max(left-1, 0)
+		}
 	}
 	for _, talker := range f.byRank {
 		if talker.slots != slots[talker] {

@@ -78,12 +78,12 @@ func (r *Ranking) Remove(t *Talker) {
 // Ranking is changed, and not the caller's to change.
 func (r *Ranking) Order() []*Talker { return r.order }
 
-// Heard takes note of a packet of t at now, with its level if it has one. It
-// reports whether the order changed.
-func (r *Ranking) Heard(t *Talker, level uint8, hasLevel bool, now time.Time) bool {
+// Heard takes note of a packet of t at now, with its level if it has one. It returns the
+// places that t had before and has now, of which the first is 0: those between moved back by one.
+func (r *Ranking) Heard(t *Talker, level uint8, hasLevel bool, now time.Time) (from, to int) {
 	t.hear(level, hasLevel, now)
-	moved, state := false, t.state(now)
-	for ; t.at > 0; moved = true {
+	from, state := t.at, t.state(now)
+	for t.at > 0 {
 		above := r.order[t.at-1]
 		if other := above.state(now); state < other || state == other && (state < speaks || t.loudness <= above.loudness+margin) {
 			break
@@ -91,7 +91,7 @@ func (r *Ranking) Heard(t *Talker, level uint8, hasLevel bool, now time.Time) bo
 		r.order[t.at-1], r.order[t.at] = t, above
 		t.at, above.at = t.at-1, above.at+1
 	}
-	return moved
+	return from, t.at
 }
 
 // hear follows the levels.

@@ -148,8 +148,8 @@ func TestTurnsAreNotSwaps(t *testing.T) {
 		if i/5%2 == 1 { // 100 ms each
 			la, lb = lb, la
 		}
-		for _, heard := range []bool{r.Heard(a, la, true, now), r.Heard(b, lb, true, now)} {
-			if heard {
+		for i, level := range []uint8{la, lb} {
+			if from, to := r.Heard([]*Talker{a, b}[i], level, true, now); from != to {
 				moves++
 			}
 		}
@@ -166,7 +166,7 @@ func TestRemove(t *testing.T) {
 	if got := orderOf(&r, talkers); got != "0 2" {
 		t.Errorf("order %s, want 0 2", got)
 	}
-	if !r.Heard(talkers[2], 25, true, time.Unix(1, 0)) {
+	if from, to := r.Heard(talkers[2], 25, true, time.Unix(1, 0)); from != 1 || to != 0 {
 		t.Error("a talker does not pass a silent one after a removal")
 	}
 	r.Remove(talkers[2])

@@ -302,7 +302,7 @@ func TestClaims(t *testing.T) {
 			if cheat.at != 0 {
 				t.Error("it lost its place to nobody")
 			}
-			if !r.Heard(person, 30, true, now) {
+			if from, to := r.Heard(person, 30, true, now); from != 1 || to != 0 {
 				t.Error("who begins to speak does not pass it")
 			}
 		})
