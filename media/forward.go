@@ -1,6 +1,7 @@
 package media
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,7 +57,7 @@ type forwarder struct {
 	outbox    *egress.Outbox
 	stats     forwardStats
 	flood     atomic.Uint64 // packets that were dropped before the lock
-	fresh     int           // sessions that are
+	fresh     []*session    // they entered, are traced, and no audio has come from them or gone to them yet
 	audible   []first       // since takeAudible
 
 	stopping chan struct{}
@@ -172,9 +173,7 @@ func (f *forwarder) forward(s *session, p *transport.Packet) {
 		f.stats.unheard++
 		return
 	}
-	if f.fresh > 0 {
-		f.freshen(s, t, p.Arrival)
-	}
+	f.freshen(s, t, p.Arrival)
 	if f.mixing != nil { // the audience has to wait for the mix
 		f.servePrompt()
 		return
@@ -199,19 +198,13 @@ func (f *forwarder) servePrompt() {
 
 // freshen notes whose first audio a packet of t was; s is nil for the mix.
 func (f *forwarder) freshen(s *session, t *talker, at time.Time) {
-	note := func(s *session) {
-		if s != nil && s.fresh {
-			s.fresh = false
-			f.fresh--
-			f.audible = append(f.audible, first{s, at})
+	f.fresh = slices.DeleteFunc(f.fresh, func(of *session) bool {
+		audible := of == s || of.hears.hears(t) >= 0
+		if audible {
+			f.audible = append(f.audible, first{of, at})
 		}
-	}
-	note(s)
-	for _, l := range f.listeners {
-		if l.hears(t) >= 0 {
-			note(l.session)
-		}
-	}
+		return audible
+	})
 }
 
 // takeAudible returns the sessions that had their first audio since it was called before.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pion/srtp/v3"
+	"go.opentelemetry.io/otel/trace"
 
 	"voiceroom.dev/voiceroom/media/egress"
 	"voiceroom.dev/voiceroom/media/transport"
@@ -308,6 +309,34 @@ func TestSilenceWhenATalkerStops(t *testing.T) {
 	f.hush(k.packet.Arrival.Add(10 * quietAfter))
 	if got := wire.heard(0); got != 3 {
 		t.Errorf("%d packets of silence after an announced pause, want the 3 before", got)
+	}
+}
+
+// Of those who are traced it is told once when their first audio came or went, and never of who left before.
+func TestFirstAudio(t *testing.T) {
+	f := newPromptForwarder()
+	traced := journey{parent: trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled})}
+	enter := func(name string, slots int) *session {
+		s, _ := listen(t, f, name, slots)
+		out := s.hears.out
+		f.leave(s, time.Now())
+		s.journey = traced
+		f.enter(s, out, time.Now())
+		return s
+	}
+	bob, deaf, gone := enter("bob", 1), enter("deaf", 0), enter("gone", 1)
+	enter("ann", 1)
+	f.setGrants([]grant{{session: bob, member: 2, number: 2}, {session: deaf, member: 3, number: 3}}, nil, time.Now())
+	f.leave(gone, time.Now())
+	var got []string
+	for _, s := range []*session{bob, bob, deaf} {
+		newTalk(s, 30).next(f)
+		for _, first := range f.takeAudible() {
+			got = append(got, first.session.id)
+		}
+	}
+	if want := []string{"bob", "ann", "deaf"}; !slices.Equal(got, want) {
+		t.Errorf("first audio of %v, want %v", got, want)
 	}
 }
 

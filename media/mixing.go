@@ -154,9 +154,7 @@ func (m *mixing) give(frame mix.Frame, now time.Time) {
 		Payload:   frame.Payload,
 		Arrival:   now,
 	}, frame.Members...)
-	if f.fresh > 0 {
-		f.freshen(nil, &m.voice, now)
-	}
+	f.freshen(nil, &m.voice, now)
 	f.deliver()
 }
 

@@ -21,8 +21,7 @@ func (f *forwarder) enter(s *session, out *egress.Listener, now time.Time) {
 	f.listeners = append(f.listeners, l)
 	f.place(l)
 	if s.journey.traced() {
-		s.fresh = true
-		f.fresh++
+		f.fresh = append(f.fresh, s)
 	}
 	f.routeTo(l, f.ranking.Order(), now)
 }
@@ -60,10 +59,7 @@ func remove[T any](from []*T, l *T) []*T {
 func (f *forwarder) leave(s *session, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if s.fresh {
-		s.fresh = false
-		f.fresh--
-	}
+	f.fresh = slices.DeleteFunc(f.fresh, func(of *session) bool { return of == s })
 	if l := s.hears; l != nil {
 		for i := range l.slots {
 			l.put(i, nil, now)

@@ -56,7 +56,6 @@ type session struct {
 	talks *talker
 	hears *listener
 	onMic bool // muted or not
-	fresh bool // it entered, is traced, and no audio has come from it or gone to it yet
 }
 
 func newSession(id string, k *keeper, data bool) *session {
