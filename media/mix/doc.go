@@ -17,7 +17,7 @@
 //
 // A lost packet is recovered from the next one if that carries it (in-band FEC, RFC 6716, section
 // 2.1.7), or concealed. A pause (DTX, or a talker that just stops) fades out; the next talkspurt fills the
-// buffer anew. Packets of 2.5 to 120 ms may come in any order of lengths.
+// buffer anew. Half a second after the last of them fell silent the mix itself pauses. Packets of 2.5 to 120 ms may come in any order of lengths.
 //
 // # Concurrency
 //

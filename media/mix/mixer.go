@@ -12,9 +12,10 @@ const (
 	// quiet voice.
 	audible = 3e-5
 	// silence is the power below which the mix need not be sent, -80 dBov, and comfort how many such frames
-	// still are: a receiver that gets none takes them for lost.
+	// still are: the pauses between words are no reason to stop. The last of them is empty, which announces the
+	// pause (DTX): a receiver takes what does not come after any other for lost, and makes up for it.
 	silence = 1e-8
-	comfort = 3
+	comfort = 25
 )
 
 // Mixer mixes the talkers of a room. The package's documentation says who may call what.
@@ -130,6 +131,10 @@ func (m *Mixer) Mix() (Frame, bool) {
 	n, err := m.encoder.Encode(m.pcm[:], m.payload[:])
 	if err != nil {
 		return Frame{}, false
+	}
+	if m.quiet == comfort { // nothing but the TOC byte, of one frame (RFC 6716, section 3.2.2)
+		m.payload[0] &^= 3
+		n = 1
 	}
 	m.sequence++
 	return Frame{
