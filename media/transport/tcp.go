@@ -32,7 +32,7 @@ type tcpConn struct {
 	bound atomic.Bool // passed a check
 
 	mu   sync.Mutex
-	rest []byte // of a frame that the kernel took a part of only
+	rest []byte // of a frame that the kernel took a part of only: zeros between two writes, but for the head
 	do   func(fd uintptr) bool
 	n    int
 	err  error
@@ -194,7 +194,7 @@ func (t *tcpConn) close() {
 }
 
 // write sends one frame, or drops it with ErrWouldBlock. A frame that the kernel took only a part of
-// is finished before the next one.
+// is dropped too: it is finished before the next one, but with zeros, for whose audio it is may be revoked by then.
 func (t *tcpConn) write(packet []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -214,6 +214,10 @@ func (t *tcpConn) write(packet []byte) error {
 	}
 	if len(t.rest) == whole {
 		t.rest = t.rest[:0]
+		return ErrWouldBlock
+	}
+	if taken := whole - len(t.rest); len(t.rest) > 0 {
+		clear(t.rest[max(frameHead-taken, 0):])
 		return ErrWouldBlock
 	}
 	return nil
