@@ -68,7 +68,8 @@ func (b *bench) profile(ctx context.Context, what string, p *process) error {
 	if err := os.WriteFile(file, profile, 0o600); err != nil {
 		return fmt.Errorf("writing a profile: %w", err)
 	}
-	fmt.Printf("\nWhere the CPU time goes: %s\n", what)
+	fmt.Printf("\nWhere the CPU time goes: %s. Samples are 10 ms apart: what runs for less at a time, as each packet of a talker does,\n"+
+		"and Go's scheduler for it, counts for less than it takes.\n", what)
 	for _, order := range [][]string{{"-nodecount=15"}, {"-cum", "-nodecount=30"}} {
 		args := append([]string{"tool", "pprof", "-top"}, order...)
 		top, err := exec.CommandContext(ctx, "go", append(args, b.self, file)...).Output()

@@ -75,7 +75,7 @@ func (b *bench) table() {
 	_, _ = fmt.Fprintln(w, "\ntalkers\tlisteners\tmode\tus/packet\t\tx floor\tx reference\tlisteners/core\tpackets/s\tlost\taudience p50\tp99\ton mic p50\tp99\tvoid\t")
 	for _, p := range b.points {
 		if len(p.rounds) == 0 {
-			_, _ = fmt.Fprintf(w, "%d\t%d\t%s\tvoid\t\t\t\t\t\t\t\t\t\t\t%s\t\n", p.talkers, p.listeners, p.mode.name, p.voided[0])
+			_, _ = fmt.Fprintf(w, "%d\t%d\t%s\tvoid\t\t\t\t\t\t\t\t\t\t\tall %d\t\n", p.talkers, p.listeners, p.mode.name, len(p.voided))
 			continue
 		}
 		costs := p.of((*round).cost)
@@ -87,6 +87,11 @@ func (b *bench) table() {
 			p.perCore(), p.rate(), 100*p.lost(), millis(audience, 0.5), millis(audience, 0.99), millis(onMic, 0.5), millis(onMic, 0.99), voided(p))
 	}
 	_ = w.Flush()
+	for _, p := range b.points {
+		if len(p.voided) > 0 {
+			fmt.Printf("void: %s, %d talkers, %d listeners: %s\n", p.mode.name, p.talkers, p.listeners, strings.Join(p.voided, "; "))
+		}
+	}
 }
 
 func voided(p *point) string {

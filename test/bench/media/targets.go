@@ -87,8 +87,8 @@ func (b *bench) summary() []string {
 			line = append(line, fmt.Sprintf("%s void", name))
 			continue
 		}
-		line = append(line, fmt.Sprintf("%s %.2f us/packet (%s x floor, %s x reference), %.0f listeners/core", name, p.cost(),
-			ratio(p.cost(), b.floorOf(p).cost()), ratio(p.cost(), b.reference(talkers)), p.perCore()))
+		line = append(line, fmt.Sprintf("%s %.2f us/packet (%s x floor, %s), %.0f listeners/core", name, p.cost(),
+			ratio(p.cost(), b.floorOf(p).cost()), b.toReference(p), p.perCore()))
 	}
 	if len(line) > 0 {
 		line[0] = fmt.Sprintf("%d talkers x %d listeners: %s", talkers, listeners, line[0])
@@ -106,12 +106,16 @@ func (b *bench) summary() []string {
 	return append(line, fmt.Sprintf("%d targets missed", missed))
 }
 
-// reference is what a packet costs at the largest size that the reference was measured at; 0: at none.
-func (b *bench) reference(talkers int) float64 {
-	for i := len(b.listeners) - 1; i >= 0; i-- {
-		if cost := b.at(referenceMode, talkers, b.listeners[i]).cost(); cost > 0 {
-			return cost
+// toReference compares a point with the reference, of as many listeners or as many as the machine can stand.
+func (b *bench) toReference(p *point) string {
+	for _, listeners := range slices.Backward(b.listeners) {
+		if cost := b.at(referenceMode, p.talkers, listeners).cost(); cost > 0 {
+			text := ratio(p.cost(), cost) + " x reference"
+			if listeners != p.listeners {
+				text += fmt.Sprintf(" at %d listeners", listeners)
+			}
+			return text
 		}
 	}
-	return 0
+	return "no reference"
 }
