@@ -157,7 +157,8 @@ func (b *Batch) call(fd uintptr, i int) (int, unix.Errno) {
 	one := &b.server.offload.oneByOne
 	if !one.Load() {
 		b.tally.calls++
-		n, _, err := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.headers[i])), uintptr(b.waiting-i), unix.MSG_DONTWAIT, 0, 0)
+		// It does not wait either: see inbox.
+		n, _, err := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.headers[i])), uintptr(b.waiting-i), unix.MSG_DONTWAIT, 0, 0)
 		if err != unix.ENOSYS {
 			return int(n), err
 		}

@@ -25,10 +25,10 @@ const (
 
 // udpSocket sends without ever waiting for room in the socket's buffer.
 type udpSocket struct {
-	conn  *net.UDPConn
-	raw   syscall.RawConn
-	v4    bool      // an AF_INET socket
-	sends sync.Pool // of *udpSend
+	conn    *net.UDPConn
+	raw     syscall.RawConn
+	v4      bool      // an AF_INET socket
+	outlets sync.Pool // of *outlet
 }
 
 // listenUDP opens n sockets on one address, among which the kernel spreads the clients by their
@@ -86,44 +86,16 @@ func newUDPSocket(conn *net.UDPConn, v4 bool) *udpSocket {
 	_ = conn.SetWriteBuffer(socketBuffer)
 	raw, _ := conn.SyscallConn() // fails only for the zero UDPConn
 	s := &udpSocket{conn: conn, raw: raw, v4: v4}
-	s.sends.New = func() any {
-		u := &udpSend{}
-		u.do = u.send
-		return u
-	}
+	s.outlets.New = func() any { return newOutlet(s) }
 	return s
 }
-
-// udpSend is one sendto. It is pooled with its bound method, so that a send allocates nothing.
-type udpSend struct {
-	packet []byte
-	to     unix.Sockaddr
-	sa4    unix.SockaddrInet4
-	sa6    unix.SockaddrInet6
-	err    error
-	do     func(fd uintptr)
-}
-
-func (u *udpSend) send(fd uintptr) { u.err = unix.Sendto(int(fd), u.packet, unix.MSG_DONTWAIT, u.to) }
 
 // write sends one datagram or drops it with ErrWouldBlock. It goes by Control, which unlike Write does not wait for
 // others that use the socket.
 func (s *udpSocket) write(to netip.AddrPort, packet []byte) error {
-	u := s.sends.Get().(*udpSend)
-	u.packet = packet
-	if s.v4 {
-		u.sa4.Port, u.sa4.Addr = int(to.Port()), to.Addr().Unmap().As4()
-		u.to = &u.sa4
-	} else {
-		u.sa6.Port, u.sa6.Addr = int(to.Port()), to.Addr().As16()
-		u.to = &u.sa6
-	}
-	err := s.raw.Control(u.do)
-	if err == nil {
-		err = u.err
-	}
-	u.packet = nil
-	s.sends.Put(u)
+	o := s.outlets.Get().(*outlet)
+	err := o.send(packet, to)
+	s.outlets.Put(o)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOBUFS) {
 		return ErrWouldBlock
 	}
@@ -153,9 +125,9 @@ func (s *Server) newReader() *reader {
 
 // readUDP reads one socket until it is closed.
 func (s *Server) readUDP(socket *udpSocket) {
-	rd, buf := s.newReader(), make([]byte, maxDatagram)
+	rd, in := s.newReader(), newInbox(socket)
 	for {
-		n, from, err := socket.conn.ReadFromUDPAddrPort(buf)
+		b, from, err := in.receive()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -163,8 +135,7 @@ func (s *Server) readUDP(socket *udpSocket) {
 			s.log.Error("read the media socket", "error", err)
 			continue
 		}
-		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		rd.datagram(buf[:n], flow{addr: from, udp: socket}, time.Now())
+		rd.datagram(b, flow{addr: from, udp: socket}, time.Now())
 	}
 }
 
