@@ -1,88 +1,38 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
-	"os"
-	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"voiceroom.dev/voiceroom/media/transport/transporttest"
 	"voiceroom.dev/voiceroom/mediaapi"
 	"voiceroom.dev/voiceroom/room"
+	"voiceroom.dev/voiceroom/test/credentials"
 	"voiceroom.dev/voiceroom/token"
 )
 
-func write(t *testing.T, dir, name string, content []byte) {
+// owned are the files of a pod, and what the operator and its clients prove themselves with.
+type owned struct {
+	*credentials.Credentials
+	dir string
+}
+
+func newCredentials(t *testing.T) owned {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+	dir := t.TempDir()
+	c, err := credentials.Write(dir)
+	if err != nil {
 		t.Fatal(err)
 	}
+	return owned{c, dir}
 }
 
-// writeCertificate makes the pair of the control API, which vouches for itself.
-func writeCertificate(t *testing.T, dir string) *x509.CertPool {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{mediaapi.ServerName}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	write(t, dir, "tls.crt", certificate)
-	write(t, dir, "tls.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(certificate)
-	return pool
-}
-
-// credentials are the files of a pod, and what the operator and its clients prove themselves with.
-type credentials struct {
-	keys, tls string // directories
-	roots     *x509.CertPool
-	minter    *token.Minter
-}
-
-func newCredentials(t *testing.T) credentials {
-	t.Helper()
-	c := credentials{keys: t.TempDir(), tls: t.TempDir()}
-	ring, _, err := (*token.Ring)(nil).Rotate(time.Now(), token.DefaultRotation, rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := ring.Public().Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{mediaapi.TokensFile, mediaapi.OperatorFile} {
-		write(t, c.keys, name, public)
-	}
-	c.roots = writeCertificate(t, c.tls)
-	c.minter = token.NewMinter(func() *token.Ring { return ring }, time.Now, rand.Reader)
-	return c
-}
-
-func (c credentials) flags() []string { return []string{"--keys=" + c.keys, "--tls=" + c.tls} }
+func (c owned) flags() []string { return []string{"--keys=" + c.dir, "--tls=" + c.dir} }
 
 // open gives a process a room that ann owns.
-func (c credentials) open(t *testing.T, p *process, members, mics int) *mediaapi.Client {
+func (c owned) open(t *testing.T, p *process, members, mics int) *mediaapi.Client {
 	t.Helper()
-	dialer := mediaapi.NewDialer(token.CallerOperator, c.minter, func() *x509.CertPool { return c.roots }, time.Now)
+	dialer := c.Dialer()
 	t.Cleanup(dialer.Close)
 	pod := dialer.Pod(p.control, "uid")
 	if _, err := pod.Put(t.Context(), mediaapi.PutRequest{ID: room.ID{UID: "room"}, Epoch: 1,
@@ -93,7 +43,7 @@ func (c credentials) open(t *testing.T, p *process, members, mics int) *mediaapi
 }
 
 // offer lets a client offer, and returns the pod's answer. The client's subject is its session too.
-func (c credentials) offer(t *testing.T, pod *mediaapi.Client, subject, offer string) (answer string) {
+func (c owned) offer(t *testing.T, pod *mediaapi.Client, subject, offer string) (answer string) {
 	t.Helper()
 	if err := pod.Renew(t.Context(), 1, 0); err != nil {
 		t.Fatal(err)
@@ -101,7 +51,7 @@ func (c credentials) offer(t *testing.T, pod *mediaapi.Client, subject, offer st
 	if _, err := pod.Reserve(t.Context(), mediaapi.ReserveRequest{Epoch: 1, Reserve: room.Reserve{Subject: subject, Session: subject}}); err != nil {
 		t.Fatal(err)
 	}
-	bearer, err := c.minter.Room(token.Room{RoomUID: "room", Epoch: 1, Subject: subject, Session: subject})
+	bearer, err := c.Minter.Room(token.Room{RoomUID: "room", Epoch: 1, Subject: subject, Session: subject})
 	if err != nil {
 		t.Fatal(err)
 	}

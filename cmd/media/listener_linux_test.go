@@ -24,7 +24,7 @@ type participant struct {
 }
 
 // enter lets somebody in, with an uplink, four slots that may ask for packets again, and the data channel.
-func (c credentials) enter(t *testing.T, pod *mediaapi.Client, subject string) participant {
+func (c owned) enter(t *testing.T, pod *mediaapi.Client, subject string) participant {
 	t.Helper()
 	p, err := client.New(client.Options{Uplink: true, Slots: 4, Data: true})
 	if err != nil {

@@ -2,19 +2,11 @@ package weak
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -22,6 +14,7 @@ import (
 	"voiceroom.dev/voiceroom/media"
 	"voiceroom.dev/voiceroom/mediaapi"
 	"voiceroom.dev/voiceroom/room"
+	"voiceroom.dev/voiceroom/test/credentials"
 	"voiceroom.dev/voiceroom/token"
 )
 
@@ -63,11 +56,7 @@ type pod struct {
 
 // startPod starts a pod with a room of its own; dir is for its keys.
 func startPod(ctx context.Context, dir string, tick time.Duration) (*pod, error) {
-	ring, _, err := (*token.Ring)(nil).Rotate(time.Now(), token.DefaultRotation, rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("making keys: %w", err)
-	}
-	roots, err := writeKeys(dir, ring)
+	keys, err := credentials.Write(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -81,8 +70,7 @@ func startPod(ctx context.Context, dir string, tick time.Duration) (*pod, error)
 		return nil, fmt.Errorf("starting a media pod: %w", err)
 	}
 	p := &pod{server: server, id: room.ID{UID: "room", Namespace: "test", Name: "weak", GroupID: "group"},
-		minter: token.NewMinter(func() *token.Ring { return ring }, time.Now, rand.Reader)}
-	p.dialer = mediaapi.NewDialer(token.CallerOperator, p.minter, func() *x509.CertPool { return roots }, time.Now)
+		minter: keys.Minter, dialer: keys.Dialer()}
 	p.client = p.dialer.Pod(server.ControlAddr(), podUID)
 	ctx, p.stop = context.WithCancel(ctx)
 	p.running.Go(func() { p.err = server.Run(ctx) })
@@ -94,38 +82,6 @@ func startPod(ctx context.Context, dir string, tick time.Duration) (*pod, error)
 	}
 	p.running.Go(func() { p.renew(ctx) })
 	return p, nil
-}
-
-// writeKeys writes the files that a pod reads, and returns who vouches for its certificate: itself.
-func writeKeys(dir string, ring *token.Ring) (*x509.CertPool, error) {
-	public, err := ring.Public().Marshal()
-	if err != nil {
-		return nil, fmt.Errorf("writing keys: %w", err)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("making a certificate: %w", err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{mediaapi.ServerName}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return nil, fmt.Errorf("making a certificate: %w", err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("making a certificate: %w", err)
-	}
-	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	for name, content := range map[string][]byte{mediaapi.TokensFile: public, mediaapi.OperatorFile: public, mediaapi.GatewayFile: public,
-		"tls.crt": certificate, "tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
-			return nil, fmt.Errorf("writing keys: %w", err)
-		}
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(certificate)
-	return roots, nil
 }
 
 // put gives the pod its room, or, again, another address to advertise.

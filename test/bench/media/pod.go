@@ -4,16 +4,8 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"math/big"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -22,6 +14,7 @@ import (
 	"voiceroom.dev/voiceroom/mediaapi"
 	"voiceroom.dev/voiceroom/room"
 	"voiceroom.dev/voiceroom/test/bench/media/client"
+	"voiceroom.dev/voiceroom/test/credentials"
 	"voiceroom.dev/voiceroom/token"
 )
 
@@ -59,22 +52,9 @@ func (b *bench) startPod(o podOptions) (_ *pod, err error) {
 	if p.dir, err = os.MkdirTemp(b.dir, "pod-"); err != nil {
 		return nil, fmt.Errorf("making a pod's directory: %w", err)
 	}
-	roots, err := writeCertificate(p.dir)
+	keys, err := credentials.Write(p.dir)
 	if err != nil {
 		return nil, err
-	}
-	ring, _, err := (*token.Ring)(nil).Rotate(time.Now(), token.DefaultRotation, rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("making keys: %w", err)
-	}
-	public, err := ring.Public().Marshal()
-	if err != nil {
-		return nil, fmt.Errorf("writing keys: %w", err)
-	}
-	for _, name := range []string{mediaapi.TokensFile, mediaapi.OperatorFile, mediaapi.GatewayFile} {
-		if err := os.WriteFile(filepath.Join(p.dir, name), public, 0o600); err != nil {
-			return nil, fmt.Errorf("writing keys: %w", err)
-		}
 	}
 	command, args := b.media, []string(nil)
 	switch {
@@ -88,8 +68,7 @@ func (b *bench) startPod(o podOptions) (_ *pod, err error) {
 	if p.process, err = start(o.env, command, args...); err != nil {
 		return nil, err
 	}
-	p.minter = token.NewMinter(func() *token.Ring { return ring }, time.Now, rand.Reader)
-	p.dialer = mediaapi.NewDialer(token.CallerOperator, p.minter, func() *x509.CertPool { return roots }, time.Now)
+	p.minter, p.dialer = keys.Minter, keys.Dialer()
 	p.control = p.dialer.Pod(p.up.Control, podUID)
 	return p, nil
 }
@@ -184,30 +163,4 @@ func (p *pod) enter(ctx context.Context, c *client.Client, j *joining) error {
 		return fmt.Errorf("entering: %w", err)
 	}
 	return nil
-}
-
-// writeCertificate makes the pair of the control API, which vouches for itself.
-func writeCertificate(dir string) (*x509.CertPool, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("making a key: %w", err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{mediaapi.ServerName}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return nil, fmt.Errorf("making a certificate: %w", err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("writing a key: %w", err)
-	}
-	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	if err := errors.Join(os.WriteFile(filepath.Join(dir, "tls.crt"), certificate, 0o600),
-		os.WriteFile(filepath.Join(dir, "tls.key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600)); err != nil {
-		return nil, fmt.Errorf("writing a certificate: %w", err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(certificate)
-	return pool, nil
 }
